@@ -1,0 +1,64 @@
+# `make help` lists the targets. All of them work in .venv, made here with the pinned versions.
+
+PYTHON ?= $(shell for p in python3.11 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+# A package index for torch alone, such as https://download.pytorch.org/whl/cpu: there a processor
+# build of some 200 MB is offered, where the usual index may send gigabytes for graphics cards.
+TORCH_INDEX ?=
+# Whose text the demo trains on, such as MEMBERS="anna=texts/anna.txt ben=texts/ben.txt".
+MEMBERS ?=
+PYTEST ?= -n auto --maxprocesses 4
+
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-system format docs bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP)  ## train one model over four members, compare and verify (MEMBERS="a=path b=path": your own text)
+	$(BIN)/llmos demo $(if $(strip $(MEMBERS)),--members "$(MEMBERS)")
+
+test: $(STAMP)  ## the tests; PYTEST="-k recipe" chooses
+	$(BIN)/pytest $(PYTEST)
+
+check: $(STAMP)  ## style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-system: $(STAMP)  ## install parts of the operating system, run the tests that need them
+	@echo "no test needs a part of the operating system yet: nothing to install, nothing to run"
+
+format: $(STAMP)  ## put the code into the common format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)  ## write the documents that are made from the code
+	$(BIN)/llmos recipe keys > docs/recipe.md.new
+	mv docs/recipe.md.new docs/recipe.md
+
+bench: $(STAMP)  ## measure speed, as ratios within one run
+	@set -e; found=0; for file in benchmarks/*.py; do \
+	  if [ -e "$$file" ]; then found=1; echo "== $$file"; $(BIN)/python "$$file"; fi; done; \
+	if [ $$found = 0 ]; then echo "benchmarks/ holds no benchmark yet"; fi
+
+clean:  ## remove what was built (.venv, caches); runs and data stay
+	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find src tests benchmarks examples -name __pycache__ -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "error: no Python found: install Python 3.11, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), but LLMOS needs Python 3.11 or newer:" \
+	  "install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(strip $(TORCH_INDEX)),$(BIN)/python -m pip install --index-url $(TORCH_INDEX) $(TORCH))
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

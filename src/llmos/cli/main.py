@@ -1,0 +1,80 @@
+"""The `llmos` command.
+
+Exit codes: 0 done, 1 no (a check failed, files differ), 2 a mistake that can be mended, told in
+one line, 130 interrupted. To add a group of commands: one file beside this one, one line under
+"Mounted here". Heavy libraries are imported inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from llmos import __version__
+from llmos.cli import recipe
+from llmos.errors import LLMOSError
+
+WELCOME = f"""\
+LLMOS {__version__}: build language models together; each member's text stays at home.
+
+First steps:
+  llmos storyworld write    make a small text in several languages to try things with
+  llmos recipe new          write the recipe that the members agree on
+  llmos train               train one model jointly, and measure what joining brings
+  llmos runs                list the runs in this folder
+  llmos verify              check a run's signatures, ledger and merges
+  llmos generate            write text with the model
+
+`llmos COMMAND --help` tells more of each."""
+
+app = typer.Typer(
+    name="llmos",
+    help="Build language models together; each member's text stays at home.",
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# Mounted here, in the order of --help.
+app.add_typer(recipe.app, name="recipe")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"llmos {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def welcome(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Build language models together; each member's text stays at home."""
+    if context.invoked_subcommand is None:
+        typer.echo(WELCOME)
+
+
+def main() -> None:
+    """Run the command line; errors that LLMOS raises on purpose become one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # Text of any language must not stop a command in a terminal that cannot show it.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except LLMOSError as error:
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Data: a member's documents, from files to packed sequences."""

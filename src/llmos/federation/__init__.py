@@ -1,0 +1,1 @@
+"""Federation: the run protocol, its exchanges and strategies, comparison and verification."""

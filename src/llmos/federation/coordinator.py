@@ -1,0 +1,517 @@
+"""The coordinator of a joint run: admits, opens rounds, checks and merges updates, keeps the ledger.
+
+`Coordinator.step` does the next thing that can be done and returns; all that it knows is folded
+from the ledger (`RunState`), so after a crash `Coordinator.open` goes on where the ledger stands.
+An object is put into the exchange before the entry that names it is written, and an entry is
+written before anybody is told, so that no entry ever names what is not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmos import __version__
+from llmos.errors import ProtocolError, UsageError
+from llmos.federation.compression import CODECS
+from llmos.federation.member import open_key
+from llmos.federation.protocol import (
+    Exchange,
+    evaluation_key,
+    fetch,
+    get_blob,
+    ledger_key,
+    put_blob,
+    update_key,
+)
+from llmos.federation.state import RunState
+from llmos.federation.strategies import STRATEGIES
+from llmos.federation.strategies.base import Contribution, Strategy, normalised_weights
+from llmos.federation.timing import Stopwatch
+from llmos.models.arrays import Vector, get_weights, layout_of, vector_from_bytes, vector_to_bytes
+from llmos.models.bpe import train_bpe
+from llmos.models.disclosure import add_counts, counts_from_bytes
+from llmos.models.families import build_model
+from llmos.models.tokenizer import END_OF_TEXT, PAD, SPECIAL_TOKENS, tokenizer_from_bytes, tokenizer_to_bytes
+from llmos.provenance.ledger import Entry, Ledger
+from llmos.provenance.signing import verify
+from llmos.recipe import Recipe, load_recipe
+from llmos.records import JSON, append_jsonl, canonical_json
+from llmos.storage import sha256_hex
+
+# After so many rounds in a row without a single usable update the run stops and says so.
+MOST_EMPTY_ROUNDS = 3
+
+
+def make_strategy(recipe: Recipe) -> Strategy:
+    """The recipe's strategy with its settings."""
+    aggregation = recipe.aggregation
+    if aggregation.strategy == "diloco":
+        return STRATEGIES["diloco"](
+            learning_rate=aggregation.outer_learning_rate, momentum=aggregation.outer_momentum
+        )
+    return STRATEGIES[aggregation.strategy]()
+
+
+class Coordinator:
+    """The merging side of the run in `folder`. `listener` is told of each step as it is logged."""
+
+    def __init__(
+        self,
+        folder: Path,
+        exchange: Exchange,
+        ledger: Ledger,
+        listener: Callable[[JSON], None] = lambda event: None,
+    ) -> None:
+        self.folder = folder
+        self.exchange = exchange
+        self.ledger = ledger
+        self.listener = listener
+        self.recipe = load_recipe(folder / "recipe.toml")
+        self.strategy = make_strategy(self.recipe)
+        self.clock = Stopwatch()
+        self.state = RunState()
+        self._base: tuple[str, Vector] | None = None
+        self._heads: set[str] = set()
+        self._empty_rounds = 0
+        for entry in ledger.entries:
+            self._take(entry)
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        exchange: Exchange,
+        members: Sequence[str],
+        listener: Callable[[JSON], None] = lambda event: None,
+    ) -> Coordinator:
+        """Open a run of `folder/recipe.toml` with the members of these names."""
+        recipe = load_recipe(folder / "recipe.toml")
+        quorum = recipe.agreement.quorum or len(members)
+        if quorum > len(members):
+            raise UsageError(
+                f"agreement.quorum is {quorum}, but only {len(members)} member(s) were given"
+            )
+        ledger = Ledger.create(folder / "ledger.jsonl", open_key(folder / "coordinator" / "key.pem"))
+        coordinator = cls(folder, exchange, ledger, listener)
+        coordinator._append(
+            "run_opened",
+            {
+                "llmos": __version__,
+                "recipe": recipe.to_dict(),
+                "recipe_sha256": recipe.sha256(),
+                "members": sorted(members),
+                "quorum": quorum,
+                "rounds": recipe.rounds.count,
+                "evaluate_every": recipe.evaluation.every,
+            },
+        )
+        return coordinator
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        exchange: Exchange,
+        listener: Callable[[JSON], None] = lambda event: None,
+    ) -> Coordinator:
+        """Go on with the run in `folder`."""
+        key = open_key(folder / "coordinator" / "key.pem")
+        coordinator = cls(folder, exchange, Ledger.open(folder / "ledger.jsonl", key), listener)
+        if coordinator.state.recipe_sha256 != coordinator.recipe.sha256():
+            raise ProtocolError(
+                f"{folder / 'recipe.toml'} has changed since the run was opened (sha256 "
+                f"{coordinator.recipe.sha256()[:16]} instead of "
+                f"{coordinator.state.recipe_sha256[:16]}): restore it; a run keeps its recipe"
+            )
+        for entry in coordinator.ledger.entries:
+            if exchange.get(ledger_key(entry.index)) != entry.line:
+                exchange.put(ledger_key(entry.index), entry.line, durable=False)
+        return coordinator
+
+    # The ledger
+
+    def _take(self, entry: Entry) -> None:
+        self.state.apply(entry)
+        self._heads.add(entry.hash)
+
+    def _append(self, kind: str, body: JSON) -> None:
+        with self.clock("ledger"):
+            entry = self.ledger.append(kind, body)
+            self._take(entry)
+        with self.clock("exchange"):
+            self.exchange.put(ledger_key(entry.index), entry.line, durable=False)
+
+    def _log(self, event: str, **facts: Any) -> None:
+        record = {"event": event, **facts, "seconds": self.clock.take()}
+        append_jsonl(self.folder / "log.jsonl", record)
+        self.listener(record)
+
+    def _fetch_signed(self, key: str, kind: str, member: str) -> JSON | None:
+        """The signed object under `key`, checked to be this member's and of this run.
+
+        Raises `ProtocolError` (with `SignatureError` below it) for anything else.
+        """
+        with self.clock("exchange"):
+            signed = fetch(self.exchange, key)
+        if signed is None:
+            return None
+        admitted = self.state.members.get(member)
+        body = verify(kind, signed, admitted.public_key if admitted else None)
+        for name, expected in (("version", 1), ("run_id", self.state.run_id), ("member", member)):
+            if body.get(name) != expected:
+                raise ProtocolError(
+                    f"the {kind} of {member} has {name} {str(body.get(name))[:40]!r} "
+                    f"instead of {str(expected)[:40]!r}"
+                )
+        return signed
+
+    # Phases
+
+    def step(self) -> bool:
+        """Do the next thing. Returns whether there was anything to do."""
+        action = {
+            "joining": self._admit,
+            "counting": self._agree_tokenizer,
+            "training": self._round,
+            "validating": self._select,
+            "testing": self._collect_test,
+            "closing": self._close,
+        }.get(self.state.phase)
+        return action is not None and action()
+
+    def _admit(self) -> bool:
+        state = self.state
+        moved = False
+        for member in sorted(set(state.expected) - set(state.members)):
+            join = self._fetch_signed(f"join/{member}", "join", member)
+            if join is None:
+                continue
+            if join.get("recipe_sha256") != state.recipe_sha256:
+                raise ProtocolError(f"{member} signed another recipe: compare with llmos recipe diff")
+            if sha256_hex(canonical_json(join.get("card"))) != join.get("card_sha256"):
+                raise ProtocolError(f"the data card of {member} does not have the sha256 it states")
+            self._append("member_admitted", {"join": join})
+            self._log("admitted", member=member)
+            moved = True
+        if len(state.members) < state.quorum:
+            return moved
+        self._append(
+            "recipe_active",
+            {"recipe_sha256": state.recipe_sha256, "signed_by": sorted(state.members)},
+        )
+        return True
+
+    def _agree_tokenizer(self) -> bool:
+        state, recipe = self.state, self.recipe
+        counts, told = [], {}
+        for member in sorted(state.members):
+            signed = self._fetch_signed(f"counts/{member}", "counts", member)
+            if signed is None:
+                return False
+            told[member] = {"counts_sha256": signed["counts_sha256"], **signed["report"]}
+            with self.clock("preparation"):
+                blob = get_blob(self.exchange, signed["counts_sha256"])
+                counts.append(counts_from_bytes(blob, threshold=recipe.tokenizer.threshold))
+        with self.clock("preparation"):
+            if not state.tokenizer_sha256:
+                tokenizer = train_bpe(
+                    add_counts(counts), recipe.tokenizer.vocabulary_size, SPECIAL_TOKENS
+                )
+                digest = put_blob(self.exchange, tokenizer_to_bytes(tokenizer))
+                self._append(
+                    "tokenizer_agreed",
+                    {
+                        "tokenizer_sha256": digest,
+                        "vocabulary_size": tokenizer.get_vocab_size(),
+                        "threshold": recipe.tokenizer.threshold,
+                        "counts": told,
+                    },
+                )
+            tokenizer = tokenizer_from_bytes(get_blob(self.exchange, state.tokenizer_sha256))
+            model = build_model(
+                recipe.model,
+                vocabulary_size=tokenizer.get_vocab_size(),
+                end=tokenizer.token_to_id(END_OF_TEXT),
+                pad=tokenizer.token_to_id(PAD),
+                seed=recipe.seed,
+            )
+            weights = get_weights(model)
+            self._append(
+                "model_initialised",
+                {
+                    "layout": layout_of(model).to_json(),
+                    "weights_sha256": put_blob(self.exchange, vector_to_bytes(weights)),
+                    "parameters": len(weights),
+                    "seed": recipe.seed,
+                },
+            )
+        self._log("prepared", parameters=len(weights), tokenizer=state.tokenizer_sha256, told=told)
+        return True
+
+    # Rounds
+
+    def _round(self) -> bool:
+        state = self.state
+        if not state.is_open:
+            self._append(
+                "round_opened",
+                {
+                    "round": state.round + 1,
+                    "base_sha256": state.base_sha256,
+                    "members": sorted(state.members),
+                },
+            )
+            return True
+        moved = False
+        for member in sorted(set(state.members) - set(state.updates) - set(state.refused)):
+            moved = self._receive(member) or moved
+        if len(state.updates) + len(state.refused) < len(state.members):
+            return moved
+        if state.must_validate(state.round - 1) and state.round - 1 not in state.validation:
+            self._record_evaluations("evaluated", "validation", state.round - 1)
+        self._merge()
+        return True
+
+    def _receive(self, member: str) -> bool:
+        state = self.state
+        key = update_key(state.round, member)
+        signed: JSON | None = None
+        try:
+            signed = self._fetch_signed(key, "update", member)
+            if signed is None:
+                return False
+            if "declined" in signed:
+                self._append("update_declined", {"update": signed})
+            else:
+                self._check_update(signed)
+                self._append("update_accepted", {"update": signed})
+        except ProtocolError as error:
+            data = self.exchange.get(key) or b""
+            self._append(
+                "update_rejected",
+                {
+                    "member": member,
+                    "round": state.round,
+                    "manifest_sha256": sha256_hex(data),
+                    "reason": str(error),
+                },
+            )
+            self._log("rejected", member=member, round=state.round, reason=str(error))
+        return True
+
+    def _check_update(self, update: JSON) -> None:
+        """Raise `ProtocolError` unless this update can be merged into the open round."""
+        state, recipe = self.state, self.recipe
+        for name, expected in (
+            ("recipe_sha256", state.recipe_sha256),
+            ("tokenizer_sha256", state.tokenizer_sha256),
+            ("card_sha256", state.members[update["member"]].card_sha256),
+            ("round", state.round),
+            ("base_sha256", state.base_sha256),
+            ("codec", recipe.compression.codec),
+            ("values", state.layout.size),
+            ("steps", recipe.rounds.local_steps),
+        ):
+            if update.get(name) != expected:
+                raise ProtocolError(
+                    f"{name} is {str(update.get(name))[:40]!r} instead of {str(expected)[:40]!r}"
+                )
+        most = recipe.rounds.local_steps * recipe.training.batch_size * recipe.training.sequence_length
+        tokens = update.get("tokens")
+        if type(tokens) is not int or not 0 < tokens <= most:
+            raise ProtocolError(f"tokens is {str(tokens)[:40]!r}, not a number from 1 to {most}")
+        loss = update.get("loss_nats_per_token")
+        if type(loss) not in (int, float) or not math.isfinite(loss):
+            raise ProtocolError(f"loss_nats_per_token is {str(loss)[:40]!r}")
+        if update.get("ledger_head") not in self._heads:
+            raise ProtocolError("ledger_head is of another ledger: this member saw another history")
+        self._delta(update)
+
+    def _delta(self, update: JSON) -> Vector:
+        with self.clock("exchange"):
+            data = get_blob(self.exchange, update["update_sha256"])
+        with self.clock("compression"):
+            return CODECS[update["codec"]].decode(data, update["values"])
+
+    def _load_base(self) -> Vector:
+        digest = self.state.base_sha256
+        if self._base is None or self._base[0] != digest:
+            data = get_blob(self.exchange, digest)
+            self._base = (digest, vector_from_bytes(data, self.state.layout.size))
+        return self._base[1]
+
+    def _merge(self) -> None:
+        state = self.state
+        number, updates = state.round, state.updates
+        shares = normalised_weights(
+            {m: u["tokens"] for m, u in updates.items()}, self.recipe.aggregation.weighting
+        )
+        contributions = [Contribution(m, shares[m], self._delta(u)) for m, u in updates.items()]
+        with self.clock("merge"):
+            outer = {
+                name: vector_from_bytes(get_blob(self.exchange, digest), state.layout.size)
+                for name, digest in state.outer.items()
+            }
+            merged, outer = self.strategy.merge(self._load_base(), contributions, outer)
+        with self.clock("checkpoint"):
+            digest = put_blob(self.exchange, vector_to_bytes(merged))
+            outer_sha256 = {
+                name: put_blob(self.exchange, vector_to_bytes(values))
+                for name, values in outer.items()
+            }
+        stale = set(state.outer.values())
+        self._append(
+            "merged",
+            {
+                "round": number,
+                "updates": {m: u["update_sha256"] for m, u in updates.items()},
+                "weights": {m: share.hex() for m, share in shares.items()},
+                "weights_sha256": digest,
+                "outer_sha256": outer_sha256,
+            },
+        )
+        self._base = (digest, merged)
+        self._forget(stale - set(outer_sha256.values()), updates)
+        tokens = sum(u["tokens"] for u in updates.values())
+        self._log(
+            "round",
+            round=number,
+            loss_nats_per_token=(
+                sum(u["loss_nats_per_token"] * u["tokens"] for u in updates.values()) / tokens
+                if tokens
+                else None
+            ),
+            tokens=tokens,
+            bytes_sent={m: u["bytes"] for m, u in updates.items()},
+            refused=state.refused,
+            bits_per_byte=state.means.get(number - 1),
+        )
+        self._empty_rounds = 0 if updates else self._empty_rounds + 1
+        if self._empty_rounds >= MOST_EMPTY_ROUNDS:
+            reasons = "; ".join(f"{m}: {r}" for m, r in sorted(state.refused.items()))
+            raise ProtocolError(
+                f"no usable update in {MOST_EMPTY_ROUNDS} rounds in a row ({reasons}): "
+                "mend the cause and resume"
+            )
+
+    def _forget(self, stale: set[str], updates: dict[str, JSON]) -> None:
+        """Delete weights that no round, selection or proof needs any more."""
+        state = self.state
+        needed = {0, state.round, state.round - 1}
+        if state.means:
+            needed.add(state.best_round())
+        # The weights of the round before were just scored or still wait to be.
+        kept = {state.weights[r] for r in needed}
+        for number in range(1, state.round - 1):
+            if state.weights[number] not in kept:
+                self.exchange.delete(f"blobs/{state.weights[number]}")
+        for digest in stale - kept:
+            self.exchange.delete(f"blobs/{digest}")
+        if not self.recipe.publication.keep_updates:
+            for update in updates.values():
+                self.exchange.delete(f"blobs/{update['update_sha256']}")
+
+    # Evaluation, selection, closing
+
+    def _evaluations(self, split: str, number: int) -> list[JSON]:
+        """The members' signed evaluations; one that is malformed is left out and logged."""
+        found = []
+        for member in sorted(self.state.members):
+            try:
+                signed = self._fetch_signed(
+                    evaluation_key(split, number, member), "evaluation", member
+                )
+                if signed is None:
+                    continue
+                _check_evaluation(signed, split, number, self.state.weights[number])
+                found.append(signed)
+            except ProtocolError as error:
+                self._log("evaluation left out", member=member, round=number, reason=str(error))
+        return found
+
+    def _record_evaluations(self, kind: str, split: str, number: int) -> None:
+        evaluations = self._evaluations(split, number)
+        self._append(
+            kind,
+            {
+                "round": number,
+                "weights_sha256": self.state.weights[number],
+                "evaluations": evaluations,
+                "mean_bits_per_byte": mean_bits_per_byte([e["scores"] for e in evaluations]),
+            },
+        )
+
+    def _have_all(self, split: str, number: int) -> bool:
+        return all(
+            self.exchange.get(evaluation_key(split, number, member)) is not None
+            for member in self.state.members
+        )
+
+    def _select(self) -> bool:
+        state = self.state
+        if state.rounds not in state.validation:
+            if not self._have_all("validation", state.rounds):
+                return False
+            self._record_evaluations("evaluated", "validation", state.rounds)
+        is_best = self.recipe.evaluation.select == "best" and bool(state.means)
+        number = state.best_round() if is_best else state.rounds
+        self._append("selected", {"round": number, "weights_sha256": state.weights[number]})
+        self._log("selected", round=number, bits_per_byte=state.means.get(number))
+        return True
+
+    def _collect_test(self) -> bool:
+        state = self.state
+        assert state.selected is not None
+        if not self._have_all("test", state.selected):
+            return False
+        self._record_evaluations("tested", "test", state.selected)
+        self._log("tested", scores=state.test)
+        return True
+
+    def record_comparison(self, comparison: JSON, comparison_sha256: str) -> None:
+        """Enter the comparison and the hash of its file."""
+        self._append("compared", {**comparison, "file_sha256": comparison_sha256})
+
+    def record_published(self, files: dict[str, str]) -> None:
+        """Enter the sha256 of every file of the model folder."""
+        assert self.state.selected is not None
+        self._append(
+            "published",
+            {"files": files, "weights_sha256": self.state.weights[self.state.selected]},
+        )
+
+    def _close(self) -> bool:
+        statements = []
+        for member in sorted(self.state.members):
+            signed = self._fetch_signed(f"closing/{member}", "closing", member)
+            if signed is None:
+                return False
+            if signed.get("head") != self.state.head:
+                raise ProtocolError(f"{member} signed off another ledger than this one")
+            statements.append(signed)
+        self._append("closed", {"statements": statements})
+        self._log("closed")
+        return True
+
+
+def mean_bits_per_byte(scores: Sequence[JSON]) -> float | None:
+    """The mean over members of nll / ln 2 / bytes, each member counting the same; None for none."""
+    if not scores:
+        return None
+    return math.fsum(s["nll_nats"] / math.log(2) / s["bytes"] for s in scores) / len(scores)
+
+
+def _check_evaluation(signed: JSON, split: str, number: int, weights_sha256: str) -> None:
+    for name, expected in (("split", split), ("round", number), ("weights_sha256", weights_sha256)):
+        if signed.get(name) != expected:
+            raise ProtocolError(f"{name} is {str(signed.get(name))[:40]!r} instead of {expected!r}")
+    scores = signed.get("scores")
+    if not isinstance(scores, dict):
+        raise ProtocolError("scores is not an object")
+    for name in ("nll_nats", "tokens", "bytes", "units"):
+        value = scores.get(name)
+        if type(value) not in (int, float) or not 0 < value < 2**53:
+            raise ProtocolError(f"scores.{name} is {str(value)[:40]!r}, not a positive number")

@@ -1,0 +1,1 @@
+"""Exchanges: how the objects of a run travel."""

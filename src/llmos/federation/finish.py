@@ -1,0 +1,74 @@
+"""The end of a run on one machine: compare, write the model folder and its card, enter both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from llmos.federation.compare import Comparison
+from llmos.federation.coordinator import Coordinator
+from llmos.federation.material import Material
+from llmos.federation.member import Workbench
+from llmos.federation.model_card import make_card
+from llmos.federation.protocol import get_blob
+from llmos.federation.report import traffic
+from llmos.models.arrays import Vector, vector_from_bytes
+from llmos.models.publish import write_model_folder
+from llmos.models.tokenizer import tokenizer_from_bytes
+from llmos.provenance.cards import render_card
+from llmos.records import JSON
+from llmos.storage import sha256_file, sha256_hex, write_atomic
+
+
+def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: bool) -> None:
+    """Take a run from phase publishing to phase closing. Repeated after a crash, it goes on."""
+    state, folder = coordinator.state, coordinator.folder
+    assert state.selected is not None
+    tokenizer_bytes = get_blob(coordinator.exchange, state.tokenizer_sha256)
+    published = _weights(coordinator, state.selected)
+    if compare and state.comparison is None:
+        with coordinator.clock("comparison"):
+            result = _compare(coordinator, members, tokenizer_bytes, published)
+        data = json.dumps(result, indent=1).encode()
+        write_atomic(folder / "comparison.json", data)
+        coordinator.record_comparison(result, sha256_hex(data))
+    with coordinator.clock("publication"):
+        model = folder / "model"
+        write_model_folder(
+            model, coordinator.recipe, published, tokenizer_from_bytes(tokenizer_bytes)
+        )
+        card = make_card(coordinator.recipe, state, coordinator.ledger.entries)
+        write_atomic(model / "README.md", render_card(card).encode())
+        write_atomic(model / "recipe.toml", (folder / "recipe.toml").read_bytes())
+        files = {
+            path.name: sha256_file(path) for path in sorted(model.iterdir()) if path.is_file()
+        }
+    coordinator.record_published(files)
+
+
+def _weights(coordinator: Coordinator, round_number: int) -> Vector:
+    data = get_blob(coordinator.exchange, coordinator.state.weights[round_number])
+    return vector_from_bytes(data, coordinator.state.layout.size)
+
+
+def _compare(
+    coordinator: Coordinator,
+    members: Mapping[str, str],
+    tokenizer_bytes: bytes,
+    published: Vector,
+) -> JSON:
+    recipe = coordinator.recipe
+    benches = {
+        name: Workbench(recipe, Material(Path(path), recipe), tokenizer_bytes)
+        for name, path in members.items()
+    }
+    comparison = Comparison(
+        recipe,
+        benches,
+        initial=_weights(coordinator, 0),
+        published=published,
+        folder=coordinator.folder / "compare",
+        listener=coordinator.listener,
+    )
+    return {**comparison.run(), "traffic": traffic(recipe, coordinator.ledger.entries)}

@@ -1,0 +1,62 @@
+"""The model card of a run, from its recipe and ledger."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from llmos.federation.report import comparison_markdown
+from llmos.federation.state import RunState
+from llmos.provenance.cards import CardMember, ModelCard
+from llmos.provenance.ledger import Entry
+from llmos.recipe import Recipe
+
+
+def make_card(recipe: Recipe, state: RunState, entries: Sequence[Entry]) -> ModelCard:
+    """The card of the selected weights; `entries` is the ledger so far."""
+    assert state.selected is not None
+    tokens = dict.fromkeys(state.members, 0)
+    for entry in entries:
+        if entry.kind == "update_accepted":
+            tokens[entry.body["update"]["member"]] += entry.body["update"]["tokens"]
+    total = sum(tokens.values()) or 1
+    members = [
+        CardMember(
+            name=name,
+            public_key=admitted.public_key,
+            tokens=tokens[name],
+            share=tokens[name] / total,
+            languages=tuple(admitted.card.get("languages", ())),
+            licence=str(admitted.card.get("licence", "")),
+            synthetic=bool(admitted.card.get("synthetic", False)),
+        )
+        for name, admitted in sorted(state.members.items())
+    ]
+    languages = recipe.languages or tuple(sorted({code for m in members for code in m.languages}))
+    return ModelCard(
+        name=recipe.name,
+        description=recipe.description,
+        languages=languages,
+        licence=recipe.publication.licence,
+        family=recipe.model.family,
+        parameters=state.layout.size,
+        objective=recipe.objective.name,
+        members=members,
+        rounds=recipe.rounds.count,
+        local_steps=recipe.rounds.local_steps,
+        published_round=state.selected,
+        strategy=recipe.aggregation.strategy,
+        codec=recipe.compression.codec,
+        recipe_sha256=state.recipe_sha256,
+        ledger_head=state.head,
+        ledger_entries=state.entries,
+        weights_sha256=state.weights[state.selected],
+        scores={
+            member: (
+                scores["nll_nats"] / math.log(2) / scores["bytes"],
+                math.exp(scores["nll_nats"] / scores["tokens"]),
+            )
+            for member, scores in sorted(state.test.items())
+        },
+        table=comparison_markdown(state.comparison) if state.comparison else "",
+    )

@@ -1,0 +1,122 @@
+"""What a run says about itself: the table, the traffic, the times. Reads the ledger and the logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmos.federation.timing import JOINT_PARTS
+from llmos.provenance.ledger import Entry
+from llmos.recipe import Recipe
+from llmos.records import JSON, read_jsonl
+
+COLUMN_NAMES = {
+    "alone": "alone",
+    "alone_whole_budget": "alone, whole budget",
+    "together": "together",
+    "together_own": "together + own",
+    "pooled": "pooled",
+}
+
+
+def comparison_rows(comparison: JSON, figure: str = "bits_per_byte") -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table: a row a member and the mean; `figure` or `perplexity`."""
+    found: dict[str, dict[str, JSON]] = comparison["columns"]
+    columns = {name: found[name] for name in COLUMN_NAMES if name in found}
+    digits = 3 if figure == "bits_per_byte" else 2
+    header = ["member", *(COLUMN_NAMES[c] for c in columns), "together - alone, 95 %", "verdict"]
+    rows = []
+    members = sorted(next(iter(columns.values())))
+    for member in members:
+        row = [member, *(f"{columns[c][member][figure]:.{digits}f}" for c in columns)]
+        rows.append([*row, *_difference_cells(comparison["differences"].get(member))])
+    means = [math.fsum(of[m][figure] for m in members) / len(members) for of in columns.values()]
+    rows.append(["mean", *(f"{mean:.{digits}f}" for mean in means), "", ""])
+    return header, rows
+
+
+def _difference_cells(difference: JSON | None) -> list[str]:
+    if difference is None:
+        return ["", ""]
+    interval = "no interval: one unit"
+    if difference["low"] is not None:
+        interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
+    names = f"{COLUMN_NAMES[difference['together']]} against {COLUMN_NAMES[difference['alone']]}"
+    return [
+        f"{difference['bits_per_byte']:+.3f} ({interval})",
+        f"{difference['verdict']} ({names})",
+    ]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; the first column to the left, the others to the right."""
+    lines = [
+        "| " + " | ".join(header) + " |",
+        "|" + "|".join(["---", *["---:"] * (len(header) - 1)]) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines)
+
+
+def comparison_markdown(comparison: JSON) -> str:
+    """The comparison in bits per byte as Markdown."""
+    return markdown_table(*comparison_rows(comparison))
+
+
+def traffic(recipe: Recipe, entries: Iterable[Entry]) -> JSON:
+    """Bytes that each member sent in updates, against data-parallel training of the same steps.
+
+    Data-parallel members would exchange a bf16 gradient (2 bytes a parameter) at every step.
+    """
+    parameters = 0
+    sent: dict[str, int] = {}
+    for entry in entries:
+        if entry.kind == "model_initialised":
+            parameters = int(entry.body["parameters"])
+        elif entry.kind == "update_accepted":
+            update = entry.body["update"]
+            sent[update["member"]] = sent.get(update["member"], 0) + int(update["bytes"])
+    parallel = 2.0 * recipe.rounds.count * recipe.rounds.local_steps
+    return {
+        "parameters": parameters,
+        "bytes_sent": sent,
+        "bytes_per_parameter": {m: b / parameters for m, b in sorted(sent.items())},
+        "data_parallel_bytes_per_parameter": parallel,
+        "data_parallel_ratio": (
+            parallel * parameters * len(sent) / sum(sent.values()) if sent else None
+        ),
+    }
+
+
+def times(folder: Path) -> JSON:
+    """Seconds of the run by part, over coordinator and members, and the joint parts' share.
+
+    The share is (exchange + compression + merge + ledger) / (these + training + checkpoint):
+    preparation, evaluation, comparison and publication are reported, not counted.
+    """
+    seconds: dict[str, float] = {}
+    for log in [folder / "log.jsonl", *sorted((folder / "members").glob("*/log.jsonl"))]:
+        for record in read_jsonl(log):
+            for part, value in record.get("seconds", {}).items():
+                seconds[part] = seconds.get(part, 0.0) + float(value)
+    joint = math.fsum(seconds.get(part, 0.0) for part in JOINT_PARTS)
+    local = seconds.get("training", 0.0) + seconds.get("checkpoint", 0.0)
+    return {
+        "seconds": dict(sorted(seconds.items())),
+        "joint_share": joint / (joint + local) if joint + local else None,
+    }
+
+
+def curves(folder: Path, entries: Iterable[Entry]) -> dict[str, list[tuple[float, float]]]:
+    """Validation bits per byte by round: one curve a member of the joint run."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        if entry.kind != "evaluated":
+            continue
+        for evaluation in entry.body["evaluations"]:
+            scores: dict[str, Any] = evaluation["scores"]
+            value = scores["nll_nats"] / math.log(2) / scores["bytes"]
+            found.setdefault(evaluation["member"], []).append((entry.body["round"], value))
+    return found

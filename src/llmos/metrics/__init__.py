@@ -1,0 +1,1 @@
+"""Metrics: from text and scores to numbers (no torch)."""

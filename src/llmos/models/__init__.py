@@ -1,0 +1,1 @@
+"""Models: families, tokenizers, arrays, checkpoints, scoring, generation."""

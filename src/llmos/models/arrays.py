@@ -1,0 +1,93 @@
+"""A model's weights as one flat float32 vector, under Hugging Face names, tied weights once.
+
+This is the form in which weights travel and are merged. The order is that of the sorted names, so
+that the vector of a safetensors file and that of a PyTorch model agree without further agreement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llmos.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the arrays in a vector, in its order."""
+
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @property
+    def size(self) -> int:
+        """Number of values in the vector."""
+        return sum(math.prod(shape) for _, shape in self.shapes)
+
+    def to_json(self) -> list[list[Any]]:
+        return [[name, list(shape)] for name, shape in self.shapes]
+
+    @classmethod
+    def from_json(cls, value: Sequence[Sequence[Any]]) -> Layout:
+        try:
+            return cls(tuple((str(n), tuple(int(s) for s in shape)) for n, shape in value))
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"not a layout of arrays: {str(value)[:80]}") from error
+
+    def split(self, vector: Vector) -> dict[str, Vector]:
+        """The named arrays as views of `vector`."""
+        if vector.shape != (self.size,):
+            raise ProtocolError(f"{vector.shape} values do not fit a model of {self.size}")
+        arrays, start = {}, 0
+        for name, shape in self.shapes:
+            count = math.prod(shape)
+            arrays[name] = vector[start : start + count].reshape(shape)
+            start += count
+        return arrays
+
+
+def layout_of(model: nn.Module) -> Layout:
+    """The layout of a PyTorch model's parameters (each tied weight once, under its first name)."""
+    return Layout(tuple(sorted((n, tuple(p.shape)) for n, p in model.named_parameters())))
+
+
+def flatten(arrays: Mapping[str, npt.NDArray[Any]]) -> Vector:
+    """The vector of named arrays, in the order of the sorted names."""
+    return np.concatenate([arrays[n].astype(np.float32, copy=False).ravel() for n in sorted(arrays)])
+
+
+def get_weights(model: nn.Module) -> Vector:
+    """A copy of the model's weights as a vector of (parameters,) float32."""
+    return flatten({n: p.detach().float().cpu().numpy() for n, p in model.named_parameters()})
+
+
+def set_weights(model: nn.Module, vector: Vector) -> None:
+    """Copy `vector` into the model's own tensors (their memory, and so its alignment, stays)."""
+    import torch
+
+    arrays = layout_of(model).split(vector)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            # A copy, because a vector read from bytes is not writable.
+            parameter.copy_(torch.from_numpy(arrays[name].copy()))
+
+
+def vector_from_bytes(data: bytes, size: int) -> Vector:
+    """The vector that was stored as little-endian float32. Raises `ProtocolError` on other sizes."""
+    if len(data) != 4 * size:
+        raise ProtocolError(f"{len(data)} bytes of weights, but the model has {size} float32 values")
+    return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
+
+
+def vector_to_bytes(vector: Vector) -> bytes:
+    """The vector as little-endian float32."""
+    return vector.astype("<f4", copy=False).tobytes()

@@ -1,0 +1,1 @@
+"""Provenance: keys, signatures, the ledger, cards: what is signed and can be checked (no torch)."""

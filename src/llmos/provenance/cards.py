@@ -1,0 +1,183 @@
+"""The model card: README.md with YAML metadata, in the form that the Hugging Face hub reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CardMember:
+    """A member as the card credits it."""
+
+    name: str
+    public_key: str
+    tokens: int
+    share: float
+    languages: tuple[str, ...]
+    licence: str
+    synthetic: bool
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a card says. `table` is a Markdown table, empty where nothing was compared."""
+
+    name: str
+    description: str
+    languages: tuple[str, ...]
+    licence: str
+    family: str
+    parameters: int
+    objective: str
+    members: Sequence[CardMember]
+    rounds: int
+    local_steps: int
+    published_round: int
+    strategy: str
+    codec: str
+    recipe_sha256: str
+    ledger_head: str
+    ledger_entries: int
+    weights_sha256: str
+    scores: Mapping[str, tuple[float, float]]
+    table: str
+    version: int = 1
+
+
+def render_card(card: ModelCard) -> str:
+    """The card as Markdown with YAML front matter."""
+    parts = [
+        _front_matter(card),
+        f"# {card.name}\n",
+        card.description + "\n" if card.description else "",
+        _summary(card),
+        _members(card),
+        _scores(card),
+        _evidence(card),
+        _limits(card),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(card: ModelCard) -> str:
+    lines = ["---", "library_name: transformers", f"license: {card.licence.lower()}"]
+    if card.languages:
+        lines += ["language:", *(f"- {_yaml(language)}" for language in card.languages)]
+    lines += [
+        "pipeline_tag: text-generation",
+        "tags:",
+        "- llmos",
+        "- joint-training",
+        *(["- synthetic-data"] if any(m.synthetic for m in card.members) else []),
+        f"model_name: {_yaml(card.name)}",
+        "llmos:",
+        f"  card_version: {card.version}",
+        f"  recipe_sha256: {card.recipe_sha256}",
+        f"  ledger_head: {card.ledger_head}",
+        f"  weights_sha256: {card.weights_sha256}",
+        "  members:",
+    ]
+    for member in card.members:
+        lines += [
+            f"  - name: {_yaml(member.name)}",
+            f"    tokens: {member.tokens}",
+            f"    token_share: {member.share:.4f}",
+        ]
+    return "\n".join([*lines, "---\n"])
+
+
+def _yaml(text: str) -> str:
+    # A JSON string is a YAML string, whatever it holds ("no" would else be read as false).
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _summary(card: ModelCard) -> str:
+    return (
+        f"A {card.family} model of {card.parameters:,} parameters ({card.objective}), trained "
+        f"jointly by {len(card.members)} member(s) with LLMOS: {card.rounds} rounds of "
+        f"{card.local_steps} local steps, merged by {card.strategy}, updates sent as {card.codec}. "
+        f"Published are the weights after round {card.published_round}. The members' text stayed "
+        "with them.\n\n"
+        "```python\n"
+        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'model = AutoModelForCausalLM.from_pretrained("PATH")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n'
+        "```\n"
+    )
+
+
+def _members(card: ModelCard) -> str:
+    rows = [
+        f"| {m.name} | {', '.join(m.languages) or 'not stated'} | {m.licence or 'not stated'} | "
+        f"{m.tokens:,} | {m.share:.1%} | `{m.public_key[:16]}…` |"
+        for m in card.members
+    ]
+    return "\n".join(
+        [
+            "## Members",
+            "",
+            "Tokens are those trained on, repeats over epochs counted, as each member reported.",
+            "",
+            "| member | languages | licence of the text | tokens | share | key |",
+            "|---|---|---|---:|---:|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _scores(card: ModelCard) -> str:
+    rows = [f"| {m} | {bits:.4f} | {ppl:.2f} |" for m, (bits, ppl) in card.scores.items()]
+    lines = [
+        "## Evaluation",
+        "",
+        "On each member's held-out test text, which stayed there:",
+        "",
+        "| member | bits per byte | perplexity per token |",
+        "|---|---:|---:|",
+        *rows,
+        "",
+    ]
+    if card.table:
+        lines += [
+            "Was it worth it? Against training alone and against all text in one place (bits per "
+            "byte, lower is better; differences with 95 % bootstrap intervals):",
+            "",
+            card.table,
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _evidence(card: ModelCard) -> str:
+    return "\n".join(
+        [
+            "## Evidence",
+            "",
+            f"- recipe: sha256 `{card.recipe_sha256}`",
+            f"- ledger: {card.ledger_entries} entries up to this card, head `{card.ledger_head}`",
+            f"- weights: sha256 `{card.weights_sha256}` (float32 values, little-endian, in the "
+            "order of their sorted names)",
+            "",
+            "`llmos verify RUN` checks the chain, all signatures, these files and every merge.",
+            "",
+        ]
+    )
+
+
+def _limits(card: ModelCard) -> str:
+    lines = [
+        "## Limits",
+        "",
+        "- A base model: it continues text. It was not aligned, filtered or tested for safety, "
+        "bias or memorised passages.",
+        f"- At {card.parameters / 1e6:.1f} M parameters it has learned style and common patterns "
+        "of its training text, not facts to rely on.",
+        "- That members trained honestly on the text they describe, and that token counts are "
+        "true, is their signed word, not proof.",
+    ]
+    if any(m.synthetic for m in card.members):
+        lines.append("- Some or all of the training text is synthetic (generated from rules).")
+    return "\n".join([*lines, ""])

@@ -1,0 +1,1 @@
+"""Training: objectives, optimisers, schedules, the loop."""
