@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from llmos.errors import RecipeError
 from llmos.recipe_keys import (
@@ -121,13 +121,9 @@ class Recipe:
             if section is None:
                 checked = check_value(KEYS[name], value)
             elif isinstance(value, section):
-                leaves = [leaf.name for leaf in fields(section)]
-                checked = replace(
-                    value,
-                    **{
-                        leaf: check_value(KEYS[f"{name}.{leaf}"], getattr(value, leaf))
-                        for leaf in leaves
-                    },
+                values = {leaf.name: getattr(value, leaf.name) for leaf in fields(section)}
+                checked = section(
+                    **{leaf: check_value(KEYS[f"{name}.{leaf}"], values[leaf]) for leaf in values}
                 )
             else:
                 raise RecipeError(f"{name} = {shown(value)} is not a section: write [{name}]")
@@ -177,10 +173,8 @@ class Recipe:
         return _build(changed)
 
 
-SECTIONS: dict[str, type] = {
-    section.name: section.default_factory
-    for section in fields(Recipe)
-    if isinstance(section.default_factory, type)
+SECTIONS: dict[str, Any] = {
+    name: kind for name, kind in get_type_hints(Recipe).items() if is_dataclass(kind)
 }
 SECTION_DOCS = {name: (section.__doc__ or "").strip() for name, section in SECTIONS.items()}
 KEYS: dict[str, Key] = keys_of(Recipe)

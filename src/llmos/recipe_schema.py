@@ -85,7 +85,7 @@ class TokenizerSection:
     vocabulary_size: int = field(
         default=2048,
         metadata=about(
-            "most entries of the vocabulary, the 256 bytes and special tokens included",
+            "entries of the vocabulary, the 256 bytes and special tokens included",
             unit="tokens",
             minimum=260,
             maximum=2000000,
@@ -94,8 +94,8 @@ class TokenizerSection:
     threshold: int = field(
         default=5,
         metadata=about(
-            "a word that occurs fewer times than this at a member is not told to the others; "
-            "0 and 1 tell every word",
+            "a piece of text (mostly a word) that occurs fewer times than this at a member "
+            "does not leave it; 0 and 1: every piece leaves",
             unit="occurrences",
             minimum=0,
             maximum=1000000000,

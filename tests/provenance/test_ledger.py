@@ -149,7 +149,7 @@ def check_flip(
     damaged[position] ^= flip
     path.write_bytes(damaged)
     for writing in (None, key):
-        with pytest.raises(LedgerError, match="line [1-5]:"):
+        with pytest.raises(LedgerError, match=r"line [1-5]:"):
             Ledger.open(path, writing)
         assert path.read_bytes() == damaged  # a damaged file is left as evidence
     entries, problems = check_ledger(path)

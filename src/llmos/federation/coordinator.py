@@ -27,8 +27,8 @@ from llmos.federation.protocol import (
     update_key,
 )
 from llmos.federation.state import RunState
-from llmos.federation.strategies import STRATEGIES
-from llmos.federation.strategies.base import Contribution, Strategy, normalised_weights
+from llmos.federation.strategies import make_strategy
+from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.federation.timing import Stopwatch
 from llmos.models.arrays import Vector, get_weights, layout_of, vector_from_bytes, vector_to_bytes
 from llmos.models.bpe import train_bpe
@@ -39,20 +39,10 @@ from llmos.provenance.ledger import Entry, Ledger
 from llmos.provenance.signing import verify
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON, append_jsonl, canonical_json
-from llmos.storage import sha256_hex
+from llmos.storage import sha256_file, sha256_hex
 
 # After so many rounds in a row without a single usable update the run stops and says so.
 MOST_EMPTY_ROUNDS = 3
-
-
-def make_strategy(recipe: Recipe) -> Strategy:
-    """The recipe's strategy with its settings."""
-    aggregation = recipe.aggregation
-    if aggregation.strategy == "diloco":
-        return STRATEGIES["diloco"](
-            learning_rate=aggregation.outer_learning_rate, momentum=aggregation.outer_momentum
-        )
-    return STRATEGIES[aggregation.strategy]()
 
 
 class Coordinator:
@@ -102,6 +92,7 @@ class Coordinator:
                 "llmos": __version__,
                 "recipe": recipe.to_dict(),
                 "recipe_sha256": recipe.sha256(),
+                "recipe_file_sha256": sha256_file(folder / "recipe.toml"),
                 "members": sorted(members),
                 "quorum": quorum,
                 "rounds": recipe.rounds.count,
@@ -471,9 +462,9 @@ class Coordinator:
         self._log("tested", scores=state.test)
         return True
 
-    def record_comparison(self, comparison: JSON, comparison_sha256: str) -> None:
-        """Enter the comparison and the hash of its file."""
-        self._append("compared", {**comparison, "file_sha256": comparison_sha256})
+    def record_comparison(self, comparison: JSON, files: dict[str, str]) -> None:
+        """Enter the comparison and the sha256 of its files, by their path in the run folder."""
+        self._append("compared", {**comparison, "files": files})
 
     def record_published(self, files: dict[str, str]) -> None:
         """Enter the sha256 of every file of the model folder."""

@@ -18,7 +18,7 @@ from llmos.models.publish import write_model_folder
 from llmos.models.tokenizer import tokenizer_from_bytes
 from llmos.provenance.cards import render_card
 from llmos.records import JSON
-from llmos.storage import sha256_file, sha256_hex, write_atomic
+from llmos.storage import sha256_file, write_atomic
 
 
 def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: bool) -> None:
@@ -30,9 +30,10 @@ def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: boo
     if compare and state.comparison is None:
         with coordinator.clock("comparison"):
             result = _compare(coordinator, members, tokenizer_bytes, published)
-        data = json.dumps(result, indent=1).encode()
-        write_atomic(folder / "comparison.json", data)
-        coordinator.record_comparison(result, sha256_hex(data))
+        write_atomic(folder / "comparison.json", json.dumps(result, indent=1).encode())
+        paths = [folder / "comparison.json", *sorted((folder / "compare").glob("*.json"))]
+        files = {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
+        coordinator.record_comparison(result, files)
     with coordinator.clock("publication"):
         model = folder / "model"
         write_model_folder(

@@ -178,9 +178,6 @@ def _go(
     else:
         (folder / "ledger.jsonl").unlink(missing_ok=True)
         coordinator = Coordinator.start(folder, exchange, sorted(settings.members), listener)
-    if coordinator.state.phase == "closed":
-        return Run(folder)
-
     with ExitStack() as stack:
         members: list[Member] = []
         children: MemberProcesses | None = None
@@ -194,7 +191,8 @@ def _go(
                 stack.enter_context(exclusive_lock(home / ".lock", _busy(home)))
                 member = Member(home, name, Path(path), exchange, listener, materials.get(name))
                 members.append(member)
-        while coordinator.state.phase != "closed":
+        # Members take in the closing entry too: only their copies show that an end was cut off.
+        while coordinator.state.phase != "closed" or any(m.state.phase != "closed" for m in members):
             moved = coordinator.step()
             for member in members:
                 moved = member.step() or moved

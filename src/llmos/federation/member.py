@@ -25,6 +25,7 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from llmos.data.packing import PackedSequences
+from llmos.device import default_device
 from llmos.errors import ProtocolError, TrainingError
 from llmos.federation.compression import CODECS, encode_with_feedback
 from llmos.federation.material import Material
@@ -68,7 +69,7 @@ class Workbench:
             end=self.end,
             pad=self.tokenizer.token_to_id(PAD),
             seed=recipe.seed,
-        )
+        ).to(default_device())
         tokens = material.tokens(self.tokenizer, self.end)
         self.data = PackedSequences(tokens, recipe.training.sequence_length, recipe.seed)
 

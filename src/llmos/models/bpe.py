@@ -98,8 +98,8 @@ def _learn_merges(
     """Append learned tokens to `tokens` until it has `vocabulary_size`; the merges by rank.
 
     A pair is one integer, left id in the high bits, so that integers order as pairs do. The heap
-    holds (-count, pair, serial, words): most frequent first, then smallest pair. Its counts go
-    stale as merges destroy pairs; a stale entry is refreshed when it comes to the top.
+    holds (-count, pair, words), each pair once: most frequent first, then smallest pair. Its
+    counts go stale as merges destroy pairs; a stale entry is refreshed when it is at the top.
     """
     identifiers = {token: number for number, token in enumerate(tokens)}
     of_byte = [identifiers[symbol] for symbol in byte_symbols()]
@@ -116,20 +116,18 @@ def _learn_merges(
             pair_counts[pair] = pair_counts.get(pair, 0) + count
             found.setdefault(pair, set()).add(position)
 
-    heap: list[tuple[int, int, int, set[int]]] = []
-    serial = 0
+    heap: list[tuple[int, int, set[int]]] = []
     merges: list[tuple[int, int]] = []
     while len(tokens) < vocabulary_size:
         for pair, where in found.items():
             if pair_counts[pair] > 0:
-                heapq.heappush(heap, (-pair_counts[pair], pair, serial, where))
-                serial += 1
+                heapq.heappush(heap, (-pair_counts[pair], pair, where))
         if not heap:
             break
-        key, pair, number, where = heap[0]
+        key, pair, where = heap[0]
         count = pair_counts[pair]
         if -key != count:
-            heapq.heapreplace(heap, (-count, pair, number, where))
+            heapq.heapreplace(heap, (-count, pair, where))
             found = {}
             continue
         if count < 1:

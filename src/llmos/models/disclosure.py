@@ -107,7 +107,7 @@ def counts_from_bytes(data: bytes, *, threshold: int = 1) -> dict[str, int]:
     if len(data) > MAXIMUM_BYTES:
         _refuse(f"{len(data)} bytes are more than {MAXIMUM_BYTES}")
     try:
-        record = json.loads(data)
+        record = json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         _refuse(f"not JSON ({error})")
     if not isinstance(record, dict) or record.keys() != {"pieces", "version"}:
@@ -117,20 +117,21 @@ def counts_from_bytes(data: bytes, *, threshold: int = 1) -> dict[str, int]:
     pieces = record["pieces"]
     if not isinstance(pieces, dict) or len(pieces) > MAXIMUM_PIECES:
         _refuse(f"pieces are not an object of at most {MAXIMUM_PIECES}")
-    try:
-        canonical = counts_to_bytes(pieces) == data
-    except UnicodeEncodeError:
-        _refuse("a piece holds a lone surrogate")
     for piece, count in pieces.items():
         if type(count) is not int or not max(threshold, 1) <= count <= MAXIMUM_COUNT:
             _refuse(
                 f"count {str(count)[:20]} of piece {piece[:LONGEST_WORD]!r} is not an integer "
                 f"from {max(threshold, 1)} to {MAXIMUM_COUNT}"
             )
-        if not is_training_piece(piece):
-            _refuse(f"{piece[:LONGEST_WORD]!r} of {len(piece)} characters is not one piece")
+    try:
+        canonical = counts_to_bytes(pieces) == data
+    except UnicodeEncodeError:
+        _refuse("a piece holds a lone surrogate")
     if not canonical:
         _refuse("not in canonical form (sorted, without spaces, each piece once)")
+    for piece in pieces:
+        if not is_training_piece(piece):
+            _refuse(f"{piece[:LONGEST_WORD]!r} of {len(piece)} characters is not one piece")
     return pieces
 
 

@@ -113,5 +113,6 @@ def as_fast_tokenizer(tokenizer: Tokenizer, context_length: int) -> PreTrainedTo
         pad_token=PAD,
         model_max_length=context_length,
         clean_up_tokenization_spaces=False,
+        name_or_path=None,  # else over 100,000 tokens it asks a hub whether this is a Mistral
         model_input_names=["input_ids", "attention_mask"],
     )
