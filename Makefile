@@ -58,6 +58,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), but LLMOS needs Python 3.11 or newer:" \
 	  "install it, or name one: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "making $(VENV) with the versions of constraints.txt: a minute or more"
 	$(PYTHON) -m venv $(VENV)
 	$(if $(strip $(TORCH_INDEX)),$(BIN)/python -m pip install --index-url $(TORCH_INDEX) $(TORCH))
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'

@@ -258,7 +258,9 @@ def _terminal_colour(index: int) -> str:
 
 def _one_line(text: str) -> str:
     """Without what breaks or reorders a line, drives a terminal, or is not allowed in XML."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+", " ", text)
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+", " ", text
+    )
 
 
 # --- SVG -----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos.errors import ProtocolError, SignatureError, StorageError, UsageError
@@ -46,6 +46,7 @@ def test_rfc_8032_test_vector_1_is_the_key_pair() -> None:
     assert key.public == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
 
+@settings(deadline=None)
 @given(bodies)
 def test_a_body_comes_back_also_through_json(body: dict[str, Any]) -> None:
     try:
@@ -57,6 +58,7 @@ def test_a_body_comes_back_also_through_json(body: dict[str, Any]) -> None:
     assert verify("update", json.loads(json.dumps(signed)), KEY.public) == body
 
 
+@settings(deadline=None)
 @given(bodies, st.text(max_size=4), json_values)
 def test_any_change_of_the_body_is_found(body: dict[str, Any], name: str, value: Any) -> None:
     signed = sign(KEY, "update", {"x": 1})
@@ -80,7 +82,7 @@ def test_another_signer_is_named() -> None:
         verify("update", {**signed, "signer": KEY.public}, KEY.public)
 
 
-GOOD = sign(KEY, "update", {"x": 1})
+GOOD: dict[Any, Any] = sign(KEY, "update", {"x": 1})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +133,7 @@ def _edwards_y_of_small_order() -> set[int]:
 def test_keys_that_bind_nobody_are_refused() -> None:
     assert _edwards_y_of_small_order() == signing._SMALL_ORDER_Y
     identity = (1).to_bytes(32, "little").hex()
-    forged = {"x": 1, "signer": identity, "signature": identity + "0" * 64}
+    forged: dict[str, Any] = {"x": 1, "signer": identity, "signature": identity + "0" * 64}
     message = signing._message("update", {"x": 1, "signer": identity})
     Ed25519PublicKey.from_public_bytes(bytes.fromhex(identity)).verify(
         bytes.fromhex(forged["signature"]), message

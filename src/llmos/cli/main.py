@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import recipe
+from llmos.cli import generate, recipe, runs, train, verify
 from llmos.errors import LLMOSError
 
 WELCOME = f"""\
@@ -40,6 +40,10 @@ app = typer.Typer(
 
 # Mounted here, in the order of --help.
 app.add_typer(recipe.app, name="recipe")
+app.command()(train.train)
+app.command()(verify.verify)
+app.add_typer(runs.app, name="runs")
+app.command()(generate.generate)
 
 
 def _print_version(wanted: bool) -> None:

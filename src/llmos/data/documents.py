@@ -72,7 +72,7 @@ def split_documents(
     if len(placed) < 3:
         raise DataError(
             f"only {len(placed)} different document(s): at least 3 are needed, for training, "
-            "validation and test; add documents or set data.part_bytes in the recipe to cut long ones"
+            "validation and test; add documents, or cut long ones by the recipe's data.part_bytes"
         )
     order = sorted(placed)
     place = {digest: int.from_bytes(digest[:8], "big") / 2**64 for digest in order}

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from llmos.data.documents import Document
 from llmos.errors import DataError
@@ -19,7 +20,7 @@ CARD_NAME = "card.json"
 
 @dataclass(frozen=True)
 class Source:
-    """The documents found, and what a `card.json` beside them says of their origin."""
+    """The documents found, and what the `card.json` files among them say of their origin."""
 
     documents: list[Document]
     languages: tuple[str, ...] = ()
@@ -38,7 +39,9 @@ def read_source(path: Path, text_field: str = "text") -> Source:
     if not path.exists():
         raise DataError(f"{path} does not exist: give the folder or file with the member's text")
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    files = [f for f in files if not any(part.startswith(".") for part in f.relative_to(path).parts)]
+    files = [
+        f for f in files if not any(part.startswith(".") for part in f.relative_to(path).parts)
+    ]
     documents: list[Document] = []
     skipped: list[str] = []
     for file in files:
@@ -56,14 +59,23 @@ def read_source(path: Path, text_field: str = "text") -> Source:
         known = ", ".join((*TEXT_SUFFIXES, *RECORD_SUFFIXES))
         seen = f" ({len(skipped)} files of other kinds were passed over)" if skipped else ""
         raise DataError(f"{path} holds no text{seen}: put {known} files (or their .gz) there")
-    card = _read_card(path)
+    cards = [_read_card(file) for file in _cards(path, files)]
+    languages = sorted({str(code) for card in cards for code in card.get("languages", ())})
+    licences = sorted({str(card["licence"]) for card in cards if card.get("licence")})
     return Source(
         documents,
-        tuple(str(code) for code in card.get("languages", ())),
-        str(card.get("licence", "")),
-        bool(card.get("synthetic", False)),
+        tuple(languages),
+        " AND ".join(licences),
+        any(bool(card.get("synthetic")) for card in cards),
         skipped,
     )
+
+
+def _cards(path: Path, files: list[Path]) -> list[Path]:
+    beside = path.parent / CARD_NAME
+    if path.is_file():
+        return [beside] if beside.is_file() else []
+    return [file for file in files if file.name == CARD_NAME]
 
 
 def _read_bytes(file: Path) -> bytes:
@@ -118,10 +130,7 @@ def _without_surrogates(text: str, file: Path, number: int) -> str:
     return text
 
 
-def _read_card(path: Path) -> dict[str, object]:
-    card = (path if path.is_dir() else path.parent) / CARD_NAME
-    if not card.exists():
-        return {}
+def _read_card(card: Path) -> dict[str, Any]:
     try:
         value = json.loads(card.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from llmos.data.packing import PackedSequences
-from llmos.federation.coordinator import mean_bits_per_byte
+from llmos.federation.checks import mean_bits_per_byte
 from llmos.federation.member import Workbench
 from llmos.metrics.bootstrap import bootstrap_difference
 from llmos.models.arrays import Vector, get_weights, set_weights
@@ -76,6 +76,7 @@ class Comparison:
         self.local_steps = recipe.rounds.local_steps
         self.own_budget = recipe.rounds.count * self.local_steps
         self.whole_budget = self.own_budget * len(benches)
+        self._done = 0
 
     def run(self) -> JSON:
         """The whole comparison, ready for JSON: columns, differences with intervals, verdicts."""
@@ -95,17 +96,23 @@ class Comparison:
     def _kept(self, column: str, member: str, make: Callable[[str], Outcome]) -> Outcome:
         path = self.folder / f"{column}-{member}.json"
         if not path.exists():
-            outcome = make(member)
-            self._write(path, outcome)
-            self.listener(
-                {
-                    "event": "column",
-                    "column": column,
-                    "member": member,
-                    "bits_per_byte": outcome.test.bits_per_byte,
-                }
-            )
-        return _read(path)
+            self._write(path, make(member))
+        outcome = _read(path)
+        self._tell(column, member, outcome)
+        return outcome
+
+    def _tell(self, column: str, member: str, outcome: Outcome) -> None:
+        self._done += 1
+        self.listener(
+            {
+                "event": "column",
+                "column": column,
+                "member": member,
+                "bits_per_byte": outcome.test.bits_per_byte,
+                "done": self._done,
+                "total": len(self.recipe.evaluation.columns) * len(self.benches),
+            }
+        )
 
     def _write(self, path: Path, outcome: Outcome) -> None:
         record = {
@@ -143,9 +150,7 @@ class Comparison:
         bench = self.benches[member]
         set_weights(bench.model, start)
         trainer = bench.trainer(steps, peak)
-        found = _train_to_best(
-            trainer, every, lambda: bench.score("validation").bits_per_byte
-        )
+        found = _train_to_best(trainer, every, lambda: bench.score("validation").bits_per_byte)
         set_weights(bench.model, found.weights)
         return Outcome(
             found.validation, bench.score("test"), found.step, trainer.total_steps, found.curve
@@ -174,15 +179,10 @@ class Comparison:
                     found.curve,
                 )
                 self._write(paths[member], outcome)
-                self.listener(
-                    {
-                        "event": "column",
-                        "column": "pooled",
-                        "member": member,
-                        "bits_per_byte": outcome.test.bits_per_byte,
-                    }
-                )
-        return {member: _read(path) for member, path in paths.items()}
+        outcomes = {member: _read(path) for member, path in paths.items()}
+        for member, outcome in outcomes.items():
+            self._tell("pooled", member, outcome)
+        return outcomes
 
     def _mean_validation(self, trained: Workbench) -> float:
         weights = get_weights(trained.model)

@@ -1,4 +1,4 @@
-"""The coordinator of a joint run: admits, opens rounds, checks and merges updates, keeps the ledger.
+"""The coordinator of a joint run: admits members, merges their updates, keeps the ledger.
 
 `Coordinator.step` does the next thing that can be done and returns; all that it knows is folded
 from the ledger (`RunState`), so after a crash `Coordinator.open` goes on where the ledger stands.
@@ -8,13 +8,13 @@ written before anybody is told, so that no entry ever names what is not there.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmos import __version__
 from llmos.errors import ProtocolError, UsageError
+from llmos.federation.checks import check_evaluation, check_update, mean_bits_per_byte
 from llmos.federation.compression import CODECS
 from llmos.federation.member import open_key
 from llmos.federation.protocol import (
@@ -34,10 +34,14 @@ from llmos.models.arrays import Vector, get_weights, layout_of, vector_from_byte
 from llmos.models.bpe import train_bpe
 from llmos.models.disclosure import add_counts, counts_from_bytes
 from llmos.models.families import build_model
-from llmos.models.tokenizer import END_OF_TEXT, PAD, SPECIAL_TOKENS, tokenizer_from_bytes, tokenizer_to_bytes
+from llmos.models.tokenizer import (
+    SPECIAL_TOKENS,
+    tokenizer_from_bytes,
+    tokenizer_to_bytes,
+)
 from llmos.provenance.ledger import Entry, Ledger
 from llmos.provenance.signing import verify
-from llmos.recipe import Recipe, load_recipe
+from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl, canonical_json
 from llmos.storage import sha256_file, sha256_hex
 
@@ -84,7 +88,9 @@ class Coordinator:
             raise UsageError(
                 f"agreement.quorum is {quorum}, but only {len(members)} member(s) were given"
             )
-        ledger = Ledger.create(folder / "ledger.jsonl", open_key(folder / "coordinator" / "key.pem"))
+        ledger = Ledger.create(
+            folder / "ledger.jsonl", open_key(folder / "coordinator" / "key.pem")
+        )
         coordinator = cls(folder, exchange, ledger, listener)
         coordinator._append(
             "run_opened",
@@ -181,7 +187,9 @@ class Coordinator:
             if join is None:
                 continue
             if join.get("recipe_sha256") != state.recipe_sha256:
-                raise ProtocolError(f"{member} signed another recipe: compare with llmos recipe diff")
+                raise ProtocolError(
+                    f"{member} signed another recipe: compare with llmos recipe diff"
+                )
             if sha256_hex(canonical_json(join.get("card"))) != join.get("card_sha256"):
                 raise ProtocolError(f"the data card of {member} does not have the sha256 it states")
             self._append("member_admitted", {"join": join})
@@ -222,13 +230,7 @@ class Coordinator:
                     },
                 )
             tokenizer = tokenizer_from_bytes(get_blob(self.exchange, state.tokenizer_sha256))
-            model = build_model(
-                recipe.model,
-                vocabulary_size=tokenizer.get_vocab_size(),
-                end=tokenizer.token_to_id(END_OF_TEXT),
-                pad=tokenizer.token_to_id(PAD),
-                seed=recipe.seed,
-            )
+            model = build_model(recipe.model, tokenizer, recipe.seed)
             weights = get_weights(model)
             self._append(
                 "model_initialised",
@@ -277,7 +279,10 @@ class Coordinator:
             if "declined" in signed:
                 self._append("update_declined", {"update": signed})
             else:
-                self._check_update(signed)
+                check_update(signed, self.state, self.recipe)
+                if signed["ledger_head"] not in self._heads:
+                    raise ProtocolError("ledger_head is of another ledger than this one")
+                self._delta(signed)
                 self._append("update_accepted", {"update": signed})
         except ProtocolError as error:
             data = self.exchange.get(key) or b""
@@ -292,34 +297,6 @@ class Coordinator:
             )
             self._log("rejected", member=member, round=state.round, reason=str(error))
         return True
-
-    def _check_update(self, update: JSON) -> None:
-        """Raise `ProtocolError` unless this update can be merged into the open round."""
-        state, recipe = self.state, self.recipe
-        for name, expected in (
-            ("recipe_sha256", state.recipe_sha256),
-            ("tokenizer_sha256", state.tokenizer_sha256),
-            ("card_sha256", state.members[update["member"]].card_sha256),
-            ("round", state.round),
-            ("base_sha256", state.base_sha256),
-            ("codec", recipe.compression.codec),
-            ("values", state.layout.size),
-            ("steps", recipe.rounds.local_steps),
-        ):
-            if update.get(name) != expected:
-                raise ProtocolError(
-                    f"{name} is {str(update.get(name))[:40]!r} instead of {str(expected)[:40]!r}"
-                )
-        most = recipe.rounds.local_steps * recipe.training.batch_size * recipe.training.sequence_length
-        tokens = update.get("tokens")
-        if type(tokens) is not int or not 0 < tokens <= most:
-            raise ProtocolError(f"tokens is {str(tokens)[:40]!r}, not a number from 1 to {most}")
-        loss = update.get("loss_nats_per_token")
-        if type(loss) not in (int, float) or not math.isfinite(loss):
-            raise ProtocolError(f"loss_nats_per_token is {str(loss)[:40]!r}")
-        if update.get("ledger_head") not in self._heads:
-            raise ProtocolError("ledger_head is of another ledger: this member saw another history")
-        self._delta(update)
 
     def _delta(self, update: JSON) -> Vector:
         with self.clock("exchange"):
@@ -417,7 +394,7 @@ class Coordinator:
                 )
                 if signed is None:
                     continue
-                _check_evaluation(signed, split, number, self.state.weights[number])
+                check_evaluation(signed, split, number, self.state.weights[number])
                 found.append(signed)
             except ProtocolError as error:
                 self._log("evaluation left out", member=member, round=number, reason=str(error))
@@ -486,23 +463,3 @@ class Coordinator:
         self._append("closed", {"statements": statements})
         self._log("closed")
         return True
-
-
-def mean_bits_per_byte(scores: Sequence[JSON]) -> float | None:
-    """The mean over members of nll / ln 2 / bytes, each member counting the same; None for none."""
-    if not scores:
-        return None
-    return math.fsum(s["nll_nats"] / math.log(2) / s["bytes"] for s in scores) / len(scores)
-
-
-def _check_evaluation(signed: JSON, split: str, number: int, weights_sha256: str) -> None:
-    for name, expected in (("split", split), ("round", number), ("weights_sha256", weights_sha256)):
-        if signed.get(name) != expected:
-            raise ProtocolError(f"{name} is {str(signed.get(name))[:40]!r} instead of {expected!r}")
-    scores = signed.get("scores")
-    if not isinstance(scores, dict):
-        raise ProtocolError("scores is not an object")
-    for name in ("nll_nats", "tokens", "bytes", "units"):
-        value = scores.get(name)
-        if type(value) not in (int, float) or not 0 < value < 2**53:
-            raise ProtocolError(f"scores.{name} is {str(value)[:40]!r}, not a positive number")

@@ -42,9 +42,7 @@ def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: boo
         card = make_card(coordinator.recipe, state, coordinator.ledger.entries)
         write_atomic(model / "README.md", render_card(card).encode())
         write_atomic(model / "recipe.toml", (folder / "recipe.toml").read_bytes())
-        files = {
-            path.name: sha256_file(path) for path in sorted(model.iterdir()) if path.is_file()
-        }
+        files = {path.name: sha256_file(path) for path in sorted(model.iterdir()) if path.is_file()}
     coordinator.record_published(files)
 
 

@@ -1,14 +1,14 @@
 """A joint run on one machine: members in turn in one process, or a process each; the same bits.
 
-    RUN/run.json       who takes part, with which text, on how many threads
-    RUN/recipe.toml    the recipe as agreed
-    RUN/ledger.jsonl   what happened, signed
-    RUN/exchange/      the objects that were sent
-    RUN/members/NAME/  each member's home
-    RUN/coordinator/   the coordinator's key
-    RUN/compare/       columns of the comparison
-    RUN/model/         the outcome
-    RUN/log.jsonl      losses and times
+RUN/run.json       who takes part, with which text, on how many threads
+RUN/recipe.toml    the recipe as agreed
+RUN/ledger.jsonl   what happened, signed
+RUN/exchange/      the objects that were sent
+RUN/members/NAME/  each member's home
+RUN/coordinator/   the coordinator's key
+RUN/compare/       columns of the comparison
+RUN/model/         the outcome
+RUN/log.jsonl      losses and times
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(Path(recipe))
     if (members is None) == (data is None):
-        raise UsageError("give either --data PATH (one organisation) or --member NAME=PATH (several)")
+        raise UsageError(
+            "give either --data PATH (one organisation) or --member NAME=PATH (several)"
+        )
     if data is not None:
         members = {"self": data}
         recipe = recipe.with_values(
@@ -192,7 +194,9 @@ def _go(
                 member = Member(home, name, Path(path), exchange, listener, materials.get(name))
                 members.append(member)
         # Members take in the closing entry too: only their copies show that an end was cut off.
-        while coordinator.state.phase != "closed" or any(m.state.phase != "closed" for m in members):
+        while coordinator.state.phase != "closed" or any(
+            m.state.phase != "closed" for m in members
+        ):
             moved = coordinator.step()
             for member in members:
                 moved = member.step() or moved
@@ -206,4 +210,3 @@ def _go(
                     "its exchange was changed; run llmos verify"
                 )
     return Run(folder)
-

@@ -25,7 +25,6 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from llmos.data.packing import PackedSequences
-from llmos.device import default_device
 from llmos.errors import ProtocolError, TrainingError
 from llmos.federation.compression import CODECS, encode_with_feedback
 from llmos.federation.material import Material
@@ -45,7 +44,7 @@ from llmos.models.arrays import Vector, get_weights, set_weights, vector_from_by
 from llmos.models.disclosure import counts_to_bytes, disclose, disclosure_report
 from llmos.models.families import build_model
 from llmos.models.scoring import Scores, score_texts
-from llmos.models.tokenizer import END_OF_TEXT, PAD, token_byte_lengths, tokenizer_from_bytes
+from llmos.models.tokenizer import END_OF_TEXT, token_byte_lengths, token_id, tokenizer_from_bytes
 from llmos.provenance.ledger import parse_entry
 from llmos.provenance.signing import SigningKey, generate_key, load_key, sign
 from llmos.recipe import Recipe, load_recipe
@@ -61,15 +60,11 @@ class Workbench:
         self.recipe = recipe
         self.material = material
         self.tokenizer = tokenizer_from_bytes(tokenizer_bytes)
-        self.end = self.tokenizer.token_to_id(END_OF_TEXT)
+        # A member's text may spell a special token; it must not become one.
+        self.tokenizer.encode_special_tokens = True
+        self.end = token_id(self.tokenizer, END_OF_TEXT)
         self.byte_lengths = token_byte_lengths(self.tokenizer)
-        self.model = build_model(
-            recipe.model,
-            vocabulary_size=self.tokenizer.get_vocab_size(),
-            end=self.end,
-            pad=self.tokenizer.token_to_id(PAD),
-            seed=recipe.seed,
-        ).to(default_device())
+        self.model = build_model(recipe.model, self.tokenizer, recipe.seed)
         tokens = material.tokens(self.tokenizer, self.end)
         self.data = PackedSequences(tokens, recipe.training.sequence_length, recipe.seed)
 
@@ -280,7 +275,9 @@ class Member:
                 **body,
             },
         )
-        facts = {k: body[k] for k in ("loss_nats_per_token", "tokens", "bytes", "declined") if k in body}
+        facts = {
+            k: body[k] for k in ("loss_nats_per_token", "tokens", "bytes", "declined") if k in body
+        }
         self._log("trained", round=state.round, **facts)
         return True
 

@@ -6,7 +6,7 @@ its sha256. Whatever moves them (a folder, Flower, a stick) implements `Exchange
     key in the exchange              written by    kind
     ledger/00000012                  coordinator   ledger        one line of the ledger
     join/NAME                        member        join          key, recipe hash, data card
-    counts/NAME                      member        counts        piece counts (blob) for the tokenizer
+    counts/NAME                      member        counts        piece counts (blob)
     evaluations/validation-00003/NAME member       evaluation    sums on held-out text
     evaluations/test-00060/NAME      member        evaluation
     updates/00004/NAME               member        update        pseudo-gradient (blob), or declined

@@ -1,14 +1,16 @@
-"""What a run says about itself: the table, the traffic, the times. Reads the ledger and the logs."""
+"""What a run says about itself: the table, traffic, times; from the ledger and logs."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from llmos.errors import UsageError
+from llmos.federation.state import RunState
 from llmos.federation.timing import JOINT_PARTS
-from llmos.provenance.ledger import Entry
+from llmos.provenance.ledger import Entry, Ledger
 from llmos.recipe import Recipe
 from llmos.records import JSON, read_jsonl
 
@@ -21,7 +23,9 @@ COLUMN_NAMES = {
 }
 
 
-def comparison_rows(comparison: JSON, figure: str = "bits_per_byte") -> tuple[list[str], list[list[str]]]:
+def comparison_rows(
+    comparison: JSON, figure: str = "bits_per_byte"
+) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table: a row a member and the mean; `figure` or `perplexity`."""
     found: dict[str, dict[str, JSON]] = comparison["columns"]
     columns = {name: found[name] for name in COLUMN_NAMES if name in found}
@@ -109,14 +113,44 @@ def times(folder: Path) -> JSON:
     }
 
 
-def curves(folder: Path, entries: Iterable[Entry]) -> dict[str, list[tuple[float, float]]]:
-    """Validation bits per byte by round: one curve a member of the joint run."""
-    found: dict[str, list[tuple[float, float]]] = {}
+def load_state(folder: Path) -> tuple[RunState, list[Entry]]:
+    """The state and entries of the run in `folder`. Raises `UsageError` where there is none."""
+    path = folder / "ledger.jsonl"
+    if not path.exists():
+        raise UsageError(f"{folder} holds no run: llmos train RECIPE --out {folder} makes one")
+    entries = Ledger.open(path).entries
+    state = RunState()
     for entry in entries:
-        if entry.kind != "evaluated":
-            continue
-        for evaluation in entry.body["evaluations"]:
-            scores: dict[str, Any] = evaluation["scores"]
-            value = scores["nll_nats"] / math.log(2) / scores["bytes"]
-            found.setdefault(evaluation["member"], []).append((entry.body["round"], value))
-    return found
+        state.apply(entry)
+    return state, entries
+
+
+def curves(folder: Path, entries: Iterable[Entry]) -> dict[str, list[tuple[float, float]]]:
+    """Mean bits per byte on validation text by local optimiser steps, one curve a column.
+
+    Of the joint run from the ledger; of training alone and pooled from the comparison, where there
+    is one (pooled takes as many steps for each of the joint run as there are members).
+    """
+    found: dict[str, list[tuple[float, float]]] = {"together": []}
+    steps = 0
+    for entry in entries:
+        if entry.kind == "run_opened":
+            steps = int(entry.body["recipe"]["rounds"]["local_steps"])
+        elif entry.kind == "evaluated" and entry.body["mean_bits_per_byte"] is not None:
+            found["together"].append(
+                (entry.body["round"] * steps, entry.body["mean_bits_per_byte"])
+            )
+    for column in ("alone", "pooled"):
+        records = [
+            json.loads(path.read_bytes())["curve"]
+            for path in sorted((folder / "compare").glob(f"{column}-*.json"))
+        ]
+        if records:
+            # The pooled curve is one and the same at every member.
+            chosen = records if column == "alone" else records[:1]
+            scale = 1 if column == "alone" else len(records)
+            found[COLUMN_NAMES[column]] = [
+                (step / scale, math.fsum(curve[i][1] for curve in chosen) / len(chosen))
+                for i, (step, _) in enumerate(chosen[0])
+            ]
+    return {name: points for name, points in found.items() if points}

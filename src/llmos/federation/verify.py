@@ -32,7 +32,7 @@ CANNOT_PROVE = (
     "that token counts, losses and evaluation sums are true: each is its member's signed word",
     "that the members are who they say: keys were trusted when they were admitted",
     "that nothing was tried in secret before this run, or left out of it",
-    "what logs, members' private state and comparison columns' training say: they are not recomputed",
+    "what logs and members' private state say, or that the comparison was trained as it states",
 )
 
 _KINDS = {"join": "join", "counts": "counts", "updates": "update", "evaluations": "evaluation"}
@@ -229,7 +229,9 @@ class _Run:
 
     def model_files(self) -> Iterator[str]:
         model = self.folder / "model"
-        there = {path.name for path in model.rglob("*") if path.is_file()} if model.exists() else set()
+        there = (
+            {path.name for path in model.rglob("*") if path.is_file()} if model.exists() else set()
+        )
         for name, digest in sorted(self.state.files.items()):
             self.counted += 1
             if name not in there:

@@ -62,7 +62,9 @@ def layout_of(model: nn.Module) -> Layout:
 
 def flatten(arrays: Mapping[str, npt.NDArray[Any]]) -> Vector:
     """The vector of named arrays, in the order of the sorted names."""
-    return np.concatenate([arrays[n].astype(np.float32, copy=False).ravel() for n in sorted(arrays)])
+    return np.concatenate(
+        [arrays[n].astype(np.float32, copy=False).ravel() for n in sorted(arrays)]
+    )
 
 
 def get_weights(model: nn.Module) -> Vector:
@@ -82,9 +84,11 @@ def set_weights(model: nn.Module, vector: Vector) -> None:
 
 
 def vector_from_bytes(data: bytes, size: int) -> Vector:
-    """The vector that was stored as little-endian float32. Raises `ProtocolError` on other sizes."""
+    """The vector stored as little-endian float32. Raises `ProtocolError` for other sizes."""
     if len(data) != 4 * size:
-        raise ProtocolError(f"{len(data)} bytes of weights, but the model has {size} float32 values")
+        raise ProtocolError(
+            f"{len(data)} bytes of weights, but the model has {size} float32 values"
+        )
     return np.frombuffer(data, dtype="<f4").astype(np.float32, copy=False)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
+from tokenizers import Tokenizer
+from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from llmos.device import default_device
+from llmos.models.tokenizer import END_OF_TEXT, PAD, token_id
 from llmos.recipe import ModelSection
 
 if TYPE_CHECKING:
@@ -53,16 +56,21 @@ CONFIGS = {"gpt2": _gpt2, "llama": _llama}
 CLASSES = {"gpt2": GPT2LMHeadModel, "llama": LlamaForCausalLM}
 
 
-def build_model(
-    model: ModelSection, *, vocabulary_size: int, end: int, pad: int, seed: int
-) -> PreTrainedModel:
-    """A model with weights drawn from `seed`; the caller's random state is left as it was.
+def build_model(model: ModelSection, tokenizer: Tokenizer, seed: int) -> PreTrainedModel:
+    """A model for this tokenizer with weights drawn from `seed`, on the default device.
 
-    `end` is the token that begins and ends a document, `pad` fills shorter rows of a batch.
+    The caller's random state is left as it was.
     """
-    config = CONFIGS[model.family](model, vocabulary_size, end, pad)
+    config = CONFIGS[model.family](
+        model,
+        tokenizer.get_vocab_size(),
+        token_id(tokenizer, END_OF_TEXT),
+        token_id(tokenizer, PAD),
+    )
+    device = default_device()
     # Explicit attention is 1.4-1.8 times as fast as the fused kernel for short bf16 rows on a CPU.
-    config._attn_implementation = "eager" if default_device() == "cpu" else "sdpa"
+    config._attn_implementation = "eager" if device == "cpu" else "sdpa"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CLASSES[model.family](config)
+        built: nn.Module = CLASSES[model.family](config)
+    return cast("PreTrainedModel", built.to(device))

@@ -9,32 +9,23 @@ from transformers import GenerationConfig
 
 from llmos.models.arrays import Vector, set_weights
 from llmos.models.families import build_model
-from llmos.models.tokenizer import END_OF_TEXT, PAD, as_fast_tokenizer
+from llmos.models.tokenizer import as_fast_tokenizer
 from llmos.recipe import Recipe
 from llmos.storage import storage_errors
 
 
-def write_model_folder(
-    folder: Path, recipe: Recipe, weights: Vector, tokenizer: Tokenizer
-) -> None:
+def write_model_folder(folder: Path, recipe: Recipe, weights: Vector, tokenizer: Tokenizer) -> None:
     """Save weights (safetensors), configuration, tokenizer and generation defaults to `folder`."""
-    end, pad = tokenizer.token_to_id(END_OF_TEXT), tokenizer.token_to_id(PAD)
-    model = build_model(
-        recipe.model,
-        vocabulary_size=tokenizer.get_vocab_size(),
-        end=end,
-        pad=pad,
-        seed=recipe.seed,
-    )
+    model = build_model(recipe.model, tokenizer, recipe.seed)
     set_weights(model, weights)
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=0.7,
         top_k=50,
         max_new_tokens=min(120, recipe.model.context_length - 1),
-        bos_token_id=end,
-        eos_token_id=end,
-        pad_token_id=pad,
+        bos_token_id=model.config.eos_token_id,
+        eos_token_id=model.config.eos_token_id,
+        pad_token_id=model.config.pad_token_id,
     )
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -91,11 +91,15 @@ def token_losses(
             inputs[row, 0] = documents[index][start - 1] if start else begin
             targets[row, : len(tokens)] = tokens
         logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
-        nll = functional.cross_entropy(
-            logits.float().transpose(1, 2),  # (B, V, T)
-            torch.from_numpy(targets).to(device),
-            reduction="none",
-        ).cpu().numpy()  # (B, T)
+        nll = (
+            functional.cross_entropy(
+                logits.float().transpose(1, 2),  # (B, V, T)
+                torch.from_numpy(targets).to(device),
+                reduction="none",
+            )
+            .cpu()
+            .numpy()
+        )  # (B, T)
         for row, (index, start, first) in enumerate(group):
             end = min(start + length, len(documents[index]))
             losses[index][first:end] = nll[row, first - start : end - start]

@@ -93,6 +93,16 @@ def token_byte_lengths(tokenizer: Tokenizer) -> NDArray[np.int32]:
     return lengths
 
 
+def token_id(tokenizer: Tokenizer, token: str) -> int:
+    """The id of `token`. Raises `ModelError` where the tokenizer lacks it."""
+    found = tokenizer.token_to_id(token)
+    if found is None:
+        raise ModelError(
+            f"the tokenizer has no token {token!r}: train it with the special tokens of llmos"
+        )
+    return found
+
+
 def as_fast_tokenizer(tokenizer: Tokenizer, context_length: int) -> PreTrainedTokenizerFast:
     """The tokenizer as transformers has it; what it saves loads anywhere without llmos.
 
@@ -102,11 +112,8 @@ def as_fast_tokenizer(tokenizer: Tokenizer, context_length: int) -> PreTrainedTo
     from transformers import PreTrainedTokenizerFast
 
     for token in SPECIAL_TOKENS:
-        if tokenizer.token_to_id(token) is None:
-            raise ModelError(
-                f"the tokenizer lacks {token}: train it with special tokens {SPECIAL_TOKENS}"
-            )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        token_id(tokenizer, token)
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,
         eos_token=END_OF_TEXT,

@@ -1,28 +1,22 @@
-"""English: a/an, plural, order of words."""
+"""English: a/an, plural."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from llmos.data.storyworld.grammar import Language, Word
+from llmos.data.storyworld.grammar import Language, Word, plain
 
 
 def parse(entry: str) -> Word:
-    """"in a village", "some soup" or "egg"."""
+    """Reads "in a village", "some soup" or "village"."""
     found = re.fullmatch(r"((?:in|on) )?((?:an?|some) )?(.+)", entry)
-    assert found
-    before, article, text = (group or "" for group in found.groups())
+    before, article, text = (found[i] or "" for i in (1, 2, 3)) if found else ("", "", entry)
     return Word(text, before=before, article=article)
 
 
-def plain(words: Sequence[Word]) -> str:
-    return " ".join(word.text for word in words)
-
-
 def a(words: Sequence[Word]) -> str:
-    text = plain(words)
-    return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
+    return f"{'an' if words[0].text[0] in 'aeiou' else 'a'} {plain(words)}"
 
 
 ENGLISH = Language(

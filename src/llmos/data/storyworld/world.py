@@ -1,7 +1,7 @@
 """The world of the stories: people, places, wishes, obstacles, endings; no word of any language.
 
-A story is a plot frame (wish), one of its reasons, an obstacle that fits the frame (with its own
-help), a mood of the ending, and values (who, where, which thing) that do not clash. Synthetic.
+A story is a plot frame (the wish), a reason, an obstacle that fits the frame and brings its own
+help, the mood of the ending, and values (who, where, which thing) that do not clash. Synthetic.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ VALUES: dict[str, list[str]] = {**_WORLD["values"], "name": list(LATIN_TO_CHINES
 GENDER: dict[str, str] = {latin: gender for latin, gender, _ in _NAMES} | {
     kin: "f" if kin in _WORLD["kin_women"] else "m" for kin in VALUES["kin"]
 }
-MOODS = ("happy", "sad", "mixed")
 FRAMES: dict[str, dict[str, Any]] = _WORLD["frames"]
 FAMILIES: dict[str, list[str]] = _WORLD["families"]
 CLASHES = {frozenset((a, b)) for a, others in _WORLD["clashes"].items() for b in others}
 PARTS = 7  # of a story, each with a number that chooses between its paraphrases
 
-# What every story has: variable -> list of values; a frame adds its own.
-COMMON = {"hero": "name", "helper": "name"} | {
-    name: name
-    for name in ("role", "job", "home", "calm", "landmark", "season", "part", "low", "down", "high")
+# Which feelings an ending names: variable -> list of values.
+MOODS = {
+    "happy": {"end": "high"},
+    "sad": {"end": "down"},
+    "mixed": {"down": "down", "high": "high"},
 }
+_SETTING = ("role", "job", "home", "calm", "landmark", "season", "part", "low")
 
 
-def variables(frame: str) -> dict[str, str]:
-    """The variables of a plot frame and, for each, the name of its list in `VALUES`."""
+def variables(frame: str, mood: str) -> dict[str, str]:
+    """The variables of such a story and, for each, the name of its list in `VALUES`."""
+    common = {"hero": "name", "helper": "name"} | {name: name for name in _SETTING}
     own = {k: v for k, v in FRAMES[frame].items() if k not in ("family", "reasons")}
-    return COMMON | own
+    return common | own | MOODS[mood]
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,13 @@ def sample_story(seed: int, index: int) -> StoryFacts:
     chosen: list[str] = []
 
     def pick(options: list[str]) -> str:
-        fits = [o for o in options if o not in chosen]
-        fits = [o for o in fits if all(frozenset((o, c)) not in CLASHES for c in chosen)]
-        chosen.append(rng.choice(fits))
+        clashing = {o for c in chosen for o in options if frozenset((o, c)) in CLASHES}
+        chosen.append(rng.choice([o for o in options if o not in clashing and o not in chosen]))
         return chosen[-1]
 
-    frame = pick(list(FRAMES))
+    frame, mood = pick(list(FRAMES)), rng.choice(list(MOODS))
     obstacle = pick(FAMILIES[FRAMES[frame]["family"]])
-    reason, mood = rng.choice(FRAMES[frame]["reasons"]), rng.choice(MOODS)
-    values = {variable: pick(VALUES[name]) for variable, name in variables(frame).items()}
+    reason = rng.choice(FRAMES[frame]["reasons"])
+    values = {variable: pick(VALUES[name]) for variable, name in variables(frame, mood).items()}
     variants = tuple(rng.randrange(3) for _ in range(PARTS))
     return StoryFacts(seed, index, frame, reason, obstacle, mood, values, variants)

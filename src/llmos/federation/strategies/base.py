@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +46,7 @@ class Strategy(Protocol):
         """
 
 
-def normalised_weights(
-    counts: Mapping[str, int], weighting: Literal["tokens", "equal"]
-) -> dict[str, float]:
+def normalised_weights(counts: Mapping[str, int], weighting: str) -> dict[str, float]:
     """Each member's share in the merge, summing to 1: by its tokens, or the same for all.
 
     `counts` are the tokens that each member trained on (McMahan et al. 2017, arXiv 1602.05629,

@@ -1,0 +1,183 @@
+"""`llmos runs`: list runs, and show one with its curves and its table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from llmos.curves import Series, svg_chart, terminal_chart
+from llmos.errors import UsageError
+from llmos.records import JSON
+from llmos.storage import write_atomic
+
+app = typer.Typer(invoke_without_command=True, help="List runs; show one.")
+
+MOST_CURVES = 8
+
+
+@app.callback()
+def list_runs(
+    context: typer.Context,
+    folder: Annotated[
+        Path, typer.Option("--in", metavar="DIR", help="Where to look for runs.")
+    ] = Path(),
+) -> None:
+    """List the runs under a folder (this one unless told otherwise)."""
+    if context.invoked_subcommand is not None:
+        return
+    table = Table("run", "recipe", "members", "phase", "round", "held out, bits/byte")
+    found = 0
+    for run in _find(folder):
+        from llmos.federation.report import load_state
+
+        state, entries = load_state(run)
+        found += 1
+        table.add_row(
+            str(run),
+            str(entries[0].body["recipe"]["name"]) if entries else "",
+            ", ".join(state.expected),
+            state.phase,
+            f"{state.round}/{state.rounds}",
+            f"{state.means[state.best_round()]:.3f}" if state.means else "",
+        )
+    if not found:
+        typer.echo(f"no runs under {folder}: llmos train RECIPE --out runs/NAME makes one")
+        return
+    Console(width=None).print(table)
+
+
+def _find(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder: give one with --in")
+    for pattern in ("run.json", "*/run.json", "*/*/run.json"):
+        for path in sorted(folder.glob(pattern)):
+            if (path.parent / "ledger.jsonl").exists():
+                yield path.parent
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Save the curves as SVG.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Show RUN: curves of held-out bits per byte, the comparison, traffic and times."""
+    from llmos.federation.report import curves, load_state, times
+
+    state, entries = load_state(run)
+    series = [Series(name, points) for name, points in curves(run, entries).items()]
+    if plot is not None:
+        title = f"{entries[0].body['recipe']['name']}: held-out text by optimiser steps per member"
+        svg = svg_chart(series, title, "local optimiser steps", "bits per byte")
+        write_atomic(plot, svg.encode())
+        typer.echo(f"wrote {plot}")
+        return
+    if as_json:
+        record = {
+            "phase": state.phase,
+            "round": state.round,
+            "rounds": state.rounds,
+            "selected": state.selected,
+            "validation": state.means,
+            "comparison": state.comparison,
+            "times": times(run),
+        }
+        typer.echo(json.dumps(record, indent=1))
+        return
+    console = Console()
+    console.print(
+        f"{run}: recipe {entries[0].body['recipe']['name']} "
+        f"(sha256 {state.recipe_sha256[:16]}), members {', '.join(state.expected)}, "
+        f"phase {state.phase}, round {state.round} of {state.rounds}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if series:
+        chart = terminal_chart(
+            series[:MOST_CURVES],
+            width=min(console.width, 100),
+            height=18,
+            x_label="local optimiser steps",
+            y_label="bits per byte, held out",
+        )
+        console.print(chart)
+    print_outcome(run, console)
+
+
+def print_outcome(run: Path, console: Console | None = None) -> None:
+    """The comparison, the traffic, where the time went, and the model's folder."""
+    from llmos.federation.report import comparison_rows, load_state, times
+
+    console = console or Console()
+    state, _ = load_state(run)
+    if state.comparison is not None:
+        for figure, title in (
+            ("bits_per_byte", "held-out test text: bits per byte (lower is better)"),
+            ("perplexity", "perplexity per token of the shared tokenizer"),
+        ):
+            header, rows = comparison_rows(state.comparison, figure)
+            _print_table(console, title, header, rows)
+        _print_traffic(console, state.comparison)
+    elif state.test:
+        rows = [
+            [member, f"{s['nll_nats'] / math.log(2) / s['bytes']:.3f}"]
+            for member, s in sorted(state.test.items())
+        ]
+        _print_table(console, "held-out test text", ["member", "bits per byte"], rows)
+    spent = times(run)
+    if spent["joint_share"] is not None:
+        parts = ", ".join(f"{part} {value:.1f} s" for part, value in spent["seconds"].items())
+        console.print(f"time: {parts}", highlight=False, soft_wrap=True)
+        console.print(
+            f"exchange + compression + merge + ledger: {spent['joint_share']:.1%} of the run "
+            "without preparation, evaluation, comparison and publication",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if state.phase == "closed":
+        console.print(
+            f"model: {run / 'model'}\n"
+            f"check the evidence: llmos verify {run}\n"
+            f'try it: llmos generate {run / "model"} "..."',
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"unfinished: llmos train --resume {run}", highlight=False, soft_wrap=True)
+
+
+def _print_table(console: Console, title: str, header: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title, title_justify="left")
+    table.add_column(header[0])
+    for name in header[1:]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_traffic(console: Console, comparison: JSON) -> None:
+    traffic = comparison["traffic"]
+    if not traffic["bytes_sent"]:
+        return
+    each = ", ".join(
+        f"{member} {sent / 1e6:.1f} MB ({traffic['bytes_per_parameter'][member]:.1f} bytes "
+        "a parameter)"
+        for member, sent in sorted(traffic["bytes_sent"].items())
+    )
+    console.print(
+        f"sent in updates: {each}; data-parallel training would send "
+        f"{traffic['data_parallel_bytes_per_parameter']:.0f} bytes a parameter, "
+        f"{traffic['data_parallel_ratio']:.0f} times as much",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,118 @@
+"""`llmos train`: one organisation alone, or a joint run of several on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmos.cli.generate import quiet_transformers
+from llmos.cli.progress import run_with_progress
+from llmos.cli.runs import print_outcome
+from llmos.errors import UsageError
+from llmos.recipe import Recipe, load_recipe
+
+
+def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(metavar="RECIPE", help="The recipe that was agreed (TOML).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The new folder for the run.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="PATH", help="Text of one organisation that trains alone."),
+    ] = None,
+    member: Annotated[
+        list[str] | None,
+        typer.Option("--member", metavar="NAME=PATH", help="A member and its text; repeat it."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Also train alone and pooled, and say who gained."),
+    ] = False,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="A process for each member (the same bits).")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Agree on this seed instead of the recipe's (also the split)."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped."),
+    ] = None,
+) -> None:
+    """Train RECIPE into the folder given by --out, or go on with --resume.
+
+    With --data one organisation trains alone. With --member (at least two) the members train
+    jointly, each on its own text, over a folder on this machine.
+    """
+    quiet_transformers()
+    if resume is not None:
+        given = {"RECIPE": recipe, "--out": out, "--data": data, "--member": member, "--seed": seed}
+        extra = [name for name, value in given.items() if value is not None]
+        if extra or compare or processes:
+            raise UsageError(
+                f"--resume takes no {', '.join(extra) or 'other options'}: "
+                "a run keeps what it was started with"
+            )
+        from llmos.federation import local
+
+        local.read_settings(resume)
+        known = load_recipe(resume / "recipe.toml")
+        run = run_with_progress(resume, known, lambda listen: local.resume(resume, listen))
+        print_outcome(run.folder)
+        return
+    if recipe is None or out is None:
+        raise UsageError(
+            "a new run needs RECIPE and --out RUN; an old one goes on with --resume RUN"
+        )
+    agreed = load_recipe(recipe)
+    if seed is not None:
+        agreed = agreed.with_values({"seed": seed})
+    members = parse_members(member) if member else None
+    start(agreed, out, data=data, members=members, compare=compare, processes=processes)
+
+
+def start(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Path | None = None,
+    members: dict[str, Path] | None = None,
+    compare: bool = False,
+    processes: bool = False,
+) -> None:
+    """Start a run with live progress and print its outcome; `llmos demo` does too."""
+    from llmos.federation import local
+
+    run_with_progress(
+        out,
+        recipe,
+        lambda listen: local.train(
+            recipe,
+            out=out,
+            data=data,
+            members=members,
+            compare=compare,
+            processes=processes,
+            listener=listen,
+        ),
+    )
+    print_outcome(out)
+
+
+def parse_members(arguments: list[str]) -> dict[str, Path]:
+    """`NAME=PATH` arguments as a dict. Raises `UsageError` for other forms and repeated names."""
+    members: dict[str, Path] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--member {argument!r} is not NAME=PATH, for example en=texts/en")
+        if name in members:
+            raise UsageError(f"member {name!r} is named twice: give each its own name")
+        members[name] = Path(path)
+    return members

@@ -1,0 +1,132 @@
+"""Text from a model folder, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+from llmos.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a local folder; raises `ModelError` where it does not hold them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(folder)
+    if (folder / "model" / "config.json").exists():
+        folder = folder / "model"  # a run's folder: its model is meant
+    if not (folder / "config.json").exists():
+        raise ModelError(
+            f"{folder} holds no model (no config.json): give a model folder or a finished run"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+    except Exception as error:  # transformers raises many kinds for a damaged folder
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"{folder} cannot be loaded ({reason[0][:200] if reason else type(error).__name__}): "
+            "restore its files, or run llmos verify on its run"
+        ) from error
+    return model.eval(), tokenizer
+
+
+def generate(
+    folder: Path | str,
+    prompt: str = "",
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    seed: int | None = None,
+) -> Iterator[str]:
+    """Continue `prompt` and yield the new text as it appears; None means the folder's own default.
+
+    `temperature` 0 takes the most likely token each time. `seed` makes sampling repeatable.
+    An empty prompt begins a new document. Raises `UsageError` for values out of range and for a
+    prompt that fills the context.
+    """
+    model, tokenizer = load_causal_lm(folder)
+    return continue_text(
+        model,
+        tokenizer,
+        prompt,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+    )
+
+
+def continue_text(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    *,
+    max_new_tokens: int | None = None,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    seed: int | None = None,
+) -> Iterator[str]:
+    """As `generate`, with a model that is loaded already."""
+    import torch
+    from transformers import TextIteratorStreamer
+
+    if temperature is not None and not 0 <= temperature <= 100:
+        raise UsageError(f"temperature {temperature} is out of range: use 0 to 100")
+    if top_k is not None and top_k < 1:
+        raise UsageError(f"top_k {top_k} is out of range: use 1 or more")
+    if max_new_tokens is not None and max_new_tokens < 1:
+        raise UsageError(f"max_new_tokens {max_new_tokens} is out of range: use 1 or more")
+    ids = tokenizer.encode(prompt, add_special_tokens=False)
+    begin = tokenizer.bos_token_id
+    if begin is not None:
+        ids = [begin, *ids]
+    if not ids:
+        raise UsageError("the prompt is empty and the model has no token to begin with: give one")
+    context = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    room = context - len(ids) if context else 1 << 20
+    if room < 1:
+        raise UsageError(
+            f"the prompt has {len(ids)} tokens, the model's context {context}: shorten the prompt"
+        )
+    default = model.generation_config.max_new_tokens or room
+    options: dict[str, object] = {"max_new_tokens": min(max_new_tokens or default, room)}
+    if temperature == 0:
+        options |= {"do_sample": False, "temperature": None, "top_k": None}
+    elif temperature is not None:
+        options |= {"do_sample": True, "temperature": temperature}
+    if top_k is not None and temperature != 0:
+        options["top_k"] = top_k
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            if seed is not None:
+                torch.manual_seed(seed)
+            inputs = torch.tensor([ids])
+            write: Any = model.generate
+            write(
+                input_ids=inputs,
+                attention_mask=torch.ones_like(inputs),
+                streamer=streamer,
+                **options,
+            )
+        except BaseException as error:  # handed to the reader below
+            failures.append(error)
+            streamer.end()
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    yield from (piece for piece in streamer if piece)
+    thread.join()
+    if failures:
+        raise ModelError(f"generation failed: {failures[0]}") from failures[0]
