@@ -78,7 +78,9 @@ def main() -> None:
             file.write(json.dumps(record) + "\n")
             file.flush()
             verdicts = [d["verdict"] for d in record.get("differences", {}).values()]
-            print(record["settings"], record.get("means", record.get("error")), verdicts, flush=True)
+            print(
+                record["settings"], record.get("means", record.get("error")), verdicts, flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -14,13 +14,14 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import generate, recipe, runs, train, verify
+from llmos.cli import demo, generate, recipe, runs, train, verify
 from llmos.errors import LLMOSError
 
 WELCOME = f"""\
 LLMOS {__version__}: build language models together; each member's text stays at home.
 
 First steps:
+  llmos demo                see it all once, in five minutes: train, compare, verify, try
   llmos storyworld write    make a small text in several languages to try things with
   llmos recipe new          write the recipe that the members agree on
   llmos train               train one model jointly, and measure what joining brings
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 
 # Mounted here, in the order of --help.
+app.command()(demo.demo)
 app.add_typer(recipe.app, name="recipe")
 app.command()(train.train)
 app.command()(verify.verify)

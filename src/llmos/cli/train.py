@@ -59,12 +59,7 @@ def train(
                 f"--resume takes no {', '.join(extra) or 'other options'}: "
                 "a run keeps what it was started with"
             )
-        from llmos.federation import local
-
-        local.read_settings(resume)
-        known = load_recipe(resume / "recipe.toml")
-        run = run_with_progress(resume, known, lambda listen: local.resume(resume, listen))
-        print_outcome(run.folder)
+        go_on(resume)
         return
     if recipe is None or out is None:
         raise UsageError(
@@ -105,13 +100,23 @@ def start(
     print_outcome(out)
 
 
-def parse_members(arguments: list[str]) -> dict[str, Path]:
+def go_on(run: Path) -> None:
+    """Resume a run with live progress and print its outcome."""
+    from llmos.federation import local
+
+    local.read_settings(run)
+    recipe = load_recipe(run / "recipe.toml")
+    run_with_progress(run, recipe, lambda listen: local.resume(run, listen))
+    print_outcome(run)
+
+
+def parse_members(arguments: list[str], option: str = "--member") -> dict[str, Path]:
     """`NAME=PATH` arguments as a dict. Raises `UsageError` for other forms and repeated names."""
     members: dict[str, Path] = {}
     for argument in arguments:
         name, equals, path = argument.partition("=")
         if not (name and equals and path):
-            raise UsageError(f"--member {argument!r} is not NAME=PATH, for example en=texts/en")
+            raise UsageError(f"{option} {argument!r} is not NAME=PATH, for example en=texts/en")
         if name in members:
             raise UsageError(f"member {name!r} is named twice: give each its own name")
         members[name] = Path(path)

@@ -97,9 +97,7 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
     """The id of `token`. Raises `ModelError` where the tokenizer lacks it."""
     found = tokenizer.token_to_id(token)
     if found is None:
-        raise ModelError(
-            f"the tokenizer has no token {token!r}: train it with the special tokens of llmos"
-        )
+        raise ModelError(f"the tokenizer lacks {token}: train it with the special tokens of llmos")
     return found
 
 

@@ -2,7 +2,7 @@
 
 A sentence is right when it is written like one of the language's sentence patterns and every slot
 agrees with the others (article with noun, adjective with person, measure word with thing) and
-with the gender of the story's hero. The patterns and words are those that write the stories.
+with the gender of the story's hero and helper. The patterns are those that write the stories.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from os.path import commonprefix
 
 from llmos.data.storyworld.grammar import Clause, Language, Pattern, Slot, split_sentences
 from llmos.data.storyworld.stories import language_of
@@ -29,7 +28,7 @@ def _forms(language: Language, slot: Slot) -> tuple[dict[str, set[tuple[str, ...
 def _read(
     language: Language, pattern: Pattern, text: str, at: int, bound: Bound, notes: Notes
 ) -> Iterator[Bound]:
-    """What the variables can be when `text[at:]` is written like `pattern`; nothing if it is not."""
+    """What the variables can be, for each way to read `text[at:]` as `pattern`."""
     left = text[at:]
     piece, rest = (pattern[0], pattern[1:]) if pattern else ("", ())
     if not pattern and not left:
@@ -38,7 +37,7 @@ def _read(
         for clause in language.clauses[piece].values():
             yield from _read(language, clause + rest, text, at, bound, notes)
     elif isinstance(piece, str):
-        same = len(commonprefix([piece, left]))
+        same = next((i for i, c in enumerate(piece) if c != left[i : i + 1]), len(piece))
         notes.append((at + same, f"no sentence goes on with {left[same:]!r}"))
         if pattern and same == len(piece):
             yield from _read(language, rest, text, at + same, bound, notes)
@@ -55,22 +54,22 @@ def _read(
                 notes.append((at + len(form), f"{form!r} does not agree"))
 
 
-def _judge(language: Language, sentence: str, hero: frozenset[str]) -> tuple[str, frozenset[str]]:
-    """The problem of a sentence ("" when it has none) and the people that its hero can be."""
+def _judge(language: Language, sentence: str, people: Bound) -> tuple[str, Bound]:
+    """The problem of a sentence ("" when it has none) and what its variables can be."""
     words = re.findall(r"[^\W\d_]" + ("+" if language.space else ""), sentence)
     known = language.vocabulary if language.space else set("".join(language.vocabulary))
     if unknown := [word for word in words if word.lower() not in known]:
-        return f"unknown word {unknown[0]!r}", hero
+        return f"unknown word {unknown[0]!r}", people
     if not _complete(sentence):
-        return "no final mark", hero
+        return "no final mark", people
     if words and words[0][0].islower():
-        return "no capital letter at the beginning", hero
+        return "no capital letter at the beginning", people
     notes: Notes = []
     for text in {sentence, sentence[0].lower() + sentence[1:]}:
         for pattern in language.patterns:
-            for bound in _read(language, pattern, text, 0, {"hero": hero}, notes):
-                return "", bound["hero"]
-    return max(notes)[1], hero
+            for bound in _read(language, pattern, text, 0, people, notes):
+                return "", bound
+    return max(notes)[1], people
 
 
 def _complete(sentence: str) -> bool:
@@ -84,11 +83,12 @@ def _problems(text: str, code: str, ignore_last: bool) -> list[str]:
     language, sentences = language_of(code), split_sentences(text)
     if ignore_last and sentences and not _complete(sentences[-1]):
         sentences.pop()
-    hero, problems = frozenset(VALUES["name"]), []
+    people, problems = dict.fromkeys(("hero", "helper"), frozenset(VALUES["name"])), []
     for sentence in sentences:
-        problem, found = _judge(language, sentence, hero)
-        genders = {GENDER[name] for name in found}
-        hero = frozenset(name for name in VALUES["name"] if GENDER[name] in genders)
+        problem, bound = _judge(language, sentence, people)
+        for person in people:  # the next sentences must keep the gender, not the name
+            genders = {GENDER[name] for name in bound[person]}
+            people[person] = frozenset(n for n in VALUES["name"] if GENDER[n] in genders)
         problems.append(problem and f"{problem}: {sentence!r}")
     return problems
 

@@ -69,7 +69,7 @@ def write_stories(
     for code in (*shares, *(share or {})):
         language_of(code)
     if stories < 1 or start < 0 or not shares:
-        raise UsageError(f"{stories} stories from {start} in {len(shares)} languages: give more than 0")
+        raise UsageError(f"{stories} stories from {start} in {len(shares)} languages: too few")
     if wrong := [f"{code}={part}" for code, part in shares.items() if not 0 < part <= 1]:
         raise UsageError(f"share {', '.join(wrong)}: give a number above 0 and at most 1")
     try:
