@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ def canonical_json(value: Any) -> bytes:
 
 
 def append_jsonl(path: Path, record: JSON, *, durable: bool = False) -> None:
-    """Append one record as one line; with `durable` it is on the disk when the call returns."""
+    """Append one record as one line; with `durable` it is on the disk when the call returns.
+
+    A last line torn by a crash or a full disk is ended first, so that it cannot spoil this one.
+    """
     line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        with path.open("a+b") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
             file.write(line)
             if durable:
                 file.flush()
@@ -40,10 +48,12 @@ def append_jsonl(path: Path, record: JSON, *, durable: bool = False) -> None:
 
 
 def read_jsonl(path: Path) -> Iterator[JSON]:
-    """The records of a log; a last line torn by a crash is left out. Empty if there is no file."""
+    """The records of a log; lines torn by a crash are left out. Empty if there is no file."""
     if not path.exists():
         return
     with path.open("rb") as file:
         for line in file:
-            if line.endswith(b"\n") and line.strip():
+            if not line.endswith(b"\n"):
+                continue
+            with suppress(ValueError):
                 yield json.loads(line)

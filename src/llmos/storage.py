@@ -89,6 +89,11 @@ def exclusive_lock(path: Path, held: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(held) from error
+        except OSError as error:
+            raise StorageError(
+                f"cannot lock {path} ({error.strerror or error}): choose a folder on a file system "
+                "with locks"
+            ) from error
         yield
     finally:
         file.close()

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import demo, generate, recipe, runs, train, verify
+from llmos.cli import demo, generate, recipe, runs, storyworld, train, verify
 from llmos.errors import LLMOSError
 
 WELCOME = f"""\
@@ -46,6 +46,7 @@ app.command()(train.train)
 app.command()(verify.verify)
 app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)
+app.add_typer(storyworld.app, name="storyworld")
 
 
 def _print_version(wanted: bool) -> None:

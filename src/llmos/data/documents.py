@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmos.errors import DataError
 
-_PARAGRAPH_END = re.compile(r"\n\s*\n")
+_PARAGRAPHS = re.compile(r"\n\s*\n")
+# Where a paragraph far too long is cut: at line ends, within long lines at sentence ends.
+_FINER = (re.compile(r"\n"), re.compile(r"[.!?…]\s+|[。！？]"))
 
 
 @dataclass(frozen=True)
@@ -33,22 +35,41 @@ class Split:
 def cut(document: Document, part_bytes: int) -> list[Document]:
     """Cut a document at paragraph ends into parts of about `part_bytes` bytes of UTF-8.
 
-    Nothing is lost: the parts joined give the document. `part_bytes` 0 leaves it whole.
+    Nothing is lost: the parts joined give the document. Each has at least `part_bytes` (the last
+    may have fewer) and at most three times as many: a paragraph of more than twice `part_bytes`
+    is cut at line ends, a line as long at sentence ends, a sentence as long anywhere.
+    `part_bytes` 0 leaves the document whole.
     """
     if part_bytes <= 0 or len(document.text.encode()) <= part_bytes:
         return [document]
-    parts: list[Document] = []
-    start = size = 0
-    position = 0
-    ends = [match.end() for match in _PARAGRAPH_END.finditer(document.text)]
-    for end in [*ends, len(document.text)]:
-        size += len(document.text[position:end].encode())
-        position = end
-        if size >= part_bytes or end == len(document.text):
-            if text := document.text[start:end]:
-                parts.append(Document(f"{document.id}#{len(parts)}", text))
-            start, size = end, 0
-    return parts
+    parts: list[str] = []
+    held: list[str] = []
+    size = 0
+    for piece in _pieces(document.text, part_bytes, (_PARAGRAPHS, *_FINER)):
+        held.append(piece)
+        size += len(piece.encode())
+        if size >= part_bytes:
+            parts.append("".join(held))
+            held, size = [], 0
+    if held:
+        parts.append("".join(held))
+    return [Document(f"{document.id}#{number}", text) for number, text in enumerate(parts)]
+
+
+def _pieces(text: str, part_bytes: int, ends: Sequence[re.Pattern[str]]) -> Iterator[str]:
+    """`text` cut behind each match of the first of `ends`; pieces far too long by the next."""
+    if not ends:
+        step = max(1, part_bytes // 4)  # a character has at most 4 bytes
+        yield from (text[at : at + step] for at in range(0, len(text), step))
+        return
+    start = 0
+    for end in [*(match.end() for match in ends[0].finditer(text)), len(text)]:
+        piece = text[start:end]
+        start = end
+        if len(piece.encode()) > 2 * part_bytes:
+            yield from _pieces(piece, part_bytes, ends[1:])
+        elif piece:
+            yield piece
 
 
 def split_documents(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -33,20 +36,15 @@ def read_source(path: Path, text_field: str = "text") -> Source:
     """Read all documents under `path`.
 
     A text file is one document; a JSON Lines file has one document a line in `text_field`.
-    Files of other kinds are listed in `skipped`. Raises `DataError` naming the file and the place
-    for a missing path, a folder without text, text that is not UTF-8, a damaged archive or record.
+    Names that begin with a dot are ignored. Files of other kinds and links to folders, which are
+    not followed, are listed in `skipped`. Raises `DataError` naming the file and the place for a
+    missing path, a folder without text, text that is not UTF-8, a damaged archive or record.
     """
-    if not path.exists():
-        raise DataError(f"{path} does not exist: give the folder or file with the member's text")
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    files = [
-        f for f in files if not any(part.startswith(".") for part in f.relative_to(path).parts)
-    ]
+    files, skipped = _files(path)
     documents: list[Document] = []
-    skipped: list[str] = []
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
-        suffixes = [s for s in file.suffixes[-2:] if s != ".gz"]
+        suffixes = [s for s in map(str.lower, file.suffixes[-2:]) if s != ".gz"]
         suffix = suffixes[-1] if suffixes else ""
         if suffix in TEXT_SUFFIXES:
             documents.append(Document(name, _decode(_read_bytes(file), file)))
@@ -60,14 +58,51 @@ def read_source(path: Path, text_field: str = "text") -> Source:
         seen = f" ({len(skipped)} files of other kinds were passed over)" if skipped else ""
         raise DataError(f"{path} holds no text{seen}: put {known} files (or their .gz) there")
     cards = [_read_card(file) for file in _cards(path, files)]
-    languages = sorted({str(code) for card in cards for code in card.get("languages", ())})
-    licences = sorted({str(card["licence"]) for card in cards if card.get("licence")})
+    licences = sorted({card["licence"] for card in cards} - {""})
     return Source(
         documents,
-        tuple(languages),
-        " AND ".join(licences),
-        any(bool(card.get("synthetic")) for card in cards),
-        skipped,
+        tuple(sorted({code for card in cards for code in card["languages"]})),
+        " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences),
+        any(card["synthetic"] for card in cards),
+        sorted(skipped),
+    )
+
+
+def _files(path: Path) -> tuple[list[Path], list[str]]:
+    """The files under `path` in the order of their paths, and the links that lead to none."""
+    files: list[Path] = []
+    passed_over: list[str] = []
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISDIR(mode):
+            return [path] if stat.S_ISREG(mode) else [], []
+        for folder, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in [*folders, *names]:
+                file = Path(folder, name)
+                if name.startswith("."):
+                    continue
+                if file.is_file():
+                    files.append(file)
+                elif file.is_symlink():
+                    passed_over.append(file.relative_to(path).as_posix())
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{path} does not exist: give the folder or file with the member's text"
+        ) from error
+    except OSError as error:
+        raise _unreadable(Path(error.filename or path), error) from error
+    return sorted(files), passed_over
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _unreadable(file: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{file} cannot be read ({error.strerror or error}): "
+        "make it readable for this user, or move it out of the member's text"
     )
 
 
@@ -81,24 +116,28 @@ def _cards(path: Path, files: list[Path]) -> list[Path]:
 def _read_bytes(file: Path) -> bytes:
     try:
         data = file.read_bytes()
-        return gzip.decompress(data) if file.suffix == ".gz" else data
+        return gzip.decompress(data) if file.suffix.lower() == ".gz" else data
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{file} is a damaged gzip archive ({error}): replace it") from error
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+        raise _unreadable(file, error) from error
 
 
 def _decode(data: bytes, file: Path) -> str:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        # The error counts from behind a byte order mark.
+        offset = error.start + len(data) - len(error.object)
+        likely = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "LATIN1"
         raise DataError(
-            f"{file} is not UTF-8 (byte 0x{data[error.start]:02x} at offset {error.start}): "
-            f"convert it, for example iconv -f ISO-8859-1 -t UTF-8"
+            f"{file} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset}): convert it, for "
+            f"example by iconv -f {likely} -t UTF-8 OLD > NEW"
         ) from error
     if "\0" in text:
         raise DataError(
-            f"{file} holds NUL bytes, so it is UTF-16 or not text at all: convert it to UTF-8"
+            f"{file} holds NUL bytes (the first at offset {data.index(0)}), so it is UTF-16 or not "
+            "text at all: convert it to UTF-8, for example by iconv -f UTF-16 -t UTF-8 OLD > NEW"
         )
     return text
 
@@ -109,8 +148,10 @@ def _records(file: Path, name: str, text_field: str) -> Iterator[Document]:
             continue
         try:
             record = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{file} line {number} is not a JSON record: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{file} line {number} is not a JSON record ({error}): repair or remove that line"
+            ) from error
         text = record.get(text_field) if isinstance(record, dict) else None
         if not isinstance(text, str):
             raise DataError(
@@ -131,10 +172,22 @@ def _without_surrogates(text: str, file: Path, number: int) -> str:
 
 
 def _read_card(card: Path) -> dict[str, Any]:
+    """languages (codes), licence ("" where not stated) and synthetic of a `card.json`."""
+    advice = 'write for example {"languages": ["en"], "licence": "CC0-1.0", "synthetic": false}'
+    text = _decode(_read_bytes(card), card)
     try:
-        value = json.loads(card.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{card} is not a JSON object: {error}") from error
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{card} is not JSON ({error}): {advice}") from error
     if not isinstance(value, dict):
-        raise DataError(f"{card} is not a JSON object: write {{...}} with languages and licence")
-    return value
+        raise DataError(f"{card} is not a JSON object: {advice}")
+    known: dict[str, Any] = {"languages": [], "licence": "", "synthetic": False}
+    for key, default in known.items():
+        found = value.get(key)
+        if found is None:
+            continue
+        texts = found if isinstance(found, list) else []
+        if not isinstance(found, type(default)) or not all(isinstance(t, str) for t in texts):
+            raise DataError(f"{card} has {key} = {json.dumps(found)[:80]}: {advice}")
+        known[key] = found
+    return known

@@ -34,14 +34,25 @@ class Layout:
         return sum(math.prod(shape) for _, shape in self.shapes)
 
     def to_json(self) -> list[list[Any]]:
+        """`[[name, [sizes]], ...]`, for `from_json`."""
         return [[name, list(shape)] for name, shape in self.shapes]
 
     @classmethod
     def from_json(cls, value: Sequence[Sequence[Any]]) -> Layout:
+        """The layout that `to_json` wrote. Raises `ProtocolError` for anything else."""
         try:
-            return cls(tuple((str(n), tuple(int(s) for s in shape)) for n, shape in value))
+            shapes = [(name, tuple(shape)) for name, shape in value]
+            names = [name for name, _ in shapes]
+            sizes = [size for _, shape in shapes for size in shape]
+            if (
+                not all(isinstance(name, str) for name in names)
+                or not all(type(size) is int and size >= 0 for size in sizes)
+                or names != sorted(set(names))
+            ):
+                raise ValueError("names must be sorted, sizes whole numbers")
         except (TypeError, ValueError) as error:
-            raise ProtocolError(f"not a layout of arrays: {str(value)[:80]}") from error
+            raise ProtocolError(f"not a layout of arrays ({error}): {str(value)[:80]}") from error
+        return cls(tuple(shapes))
 
     def split(self, vector: Vector) -> dict[str, Vector]:
         """The named arrays as views of `vector`."""

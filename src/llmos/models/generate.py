@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a local folder; raises `ModelError` where it does not hold them."""
+    """Model and tokenizer of a local folder, without running any code that it may hold.
+
+    Raises `ModelError` where the folder does not hold them whole, as safetensors.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(folder)
@@ -25,9 +28,15 @@ def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedToken
             f"{folder} holds no model (no config.json): give a model folder or a finished run"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except Exception as error:  # transformers raises many kinds for a damaged folder
         reason = str(error).strip().splitlines()
@@ -35,6 +44,11 @@ def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedToken
             f"{folder} cannot be loaded ({reason[0][:200] if reason else type(error).__name__}): "
             "restore its files, or run llmos verify on its run"
         ) from error
+    if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
+        raise ModelError(
+            f"{folder} lacks {len(missing)} weights of the model ({missing[0]}, ...): "
+            "restore its files, or run llmos verify on its run"
+        )
     return model.eval(), tokenizer
 
 
@@ -76,9 +90,6 @@ def continue_text(
     seed: int | None = None,
 ) -> Iterator[str]:
     """As `generate`, with a model that is loaded already."""
-    import torch
-    from transformers import TextIteratorStreamer
-
     if temperature is not None and not 0 <= temperature <= 100:
         raise UsageError(f"temperature {temperature} is out of range: use 0 to 100")
     if top_k is not None and top_k < 1:
@@ -98,13 +109,27 @@ def continue_text(
             f"the prompt has {len(ids)} tokens, the model's context {context}: shorten the prompt"
         )
     default = model.generation_config.max_new_tokens or room
-    options: dict[str, object] = {"max_new_tokens": min(max_new_tokens or default, room)}
+    options: dict[str, Any] = {"max_new_tokens": min(max_new_tokens or default, room)}
     if temperature == 0:
         options |= {"do_sample": False, "temperature": None, "top_k": None}
     elif temperature is not None:
         options |= {"do_sample": True, "temperature": temperature}
     if top_k is not None and temperature != 0:
         options["top_k"] = top_k
+    return _stream(model, tokenizer, ids, options, seed)
+
+
+def _stream(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    ids: list[int],
+    options: dict[str, Any],
+    seed: int | None,
+) -> Iterator[str]:
+    """Run `model.generate` in a thread and yield its text; `ModelError` where it fails."""
+    import torch
+    from transformers import TextIteratorStreamer
+
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     failures: list[BaseException] = []
 
@@ -122,7 +147,7 @@ def continue_text(
             )
         except BaseException as error:  # handed to the reader below
             failures.append(error)
-            streamer.end()
+            streamer.on_finalized_text("", stream_end=True)
 
     thread = Thread(target=work, daemon=True)
     thread.start()

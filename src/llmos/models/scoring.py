@@ -120,7 +120,8 @@ def score_texts(
 ) -> Scores:
     """Score texts; a unit is a text, or a block of about `block_bytes` bytes of one when > 0.
 
-    `byte_lengths` (V,) says how many UTF-8 bytes each token stands for.
+    An empty text has no token and so no unit. `byte_lengths` (V,) says how many UTF-8 bytes each
+    token stands for.
     """
     documents = [np.asarray(encode(text), np.int64) for text in texts]
     losses = token_losses(model, documents, begin=begin, length=length, stride=stride)
@@ -130,7 +131,8 @@ def score_texts(
     for document, loss in zip(documents, losses, strict=True):
         lengths = byte_lengths[document].astype(np.int64)
         ends = np.cumsum(lengths)
-        block = (ends - 1) // block_bytes if block_bytes else np.zeros(len(ends), np.int64)
+        last = np.maximum(ends - 1, 0)  # a special token at the start stands for no byte
+        block = last // block_bytes if block_bytes else np.zeros_like(last)
         for b in np.unique(block):
             chosen = block == b
             nll.append(float(loss[chosen].sum()))

@@ -62,7 +62,7 @@ def render_card(card: ModelCard) -> str:
 
 
 def _front_matter(card: ModelCard) -> str:
-    lines = ["---", "library_name: transformers", f"license: {card.licence.lower()}"]
+    lines = ["---", "library_name: transformers", f"license: {_yaml(card.licence.lower())}"]
     if card.languages:
         lines += ["language:", *(f"- {_yaml(language)}" for language in card.languages)]
     lines += [
@@ -74,9 +74,9 @@ def _front_matter(card: ModelCard) -> str:
         f"model_name: {_yaml(card.name)}",
         "llmos:",
         f"  card_version: {card.version}",
-        f"  recipe_sha256: {card.recipe_sha256}",
-        f"  ledger_head: {card.ledger_head}",
-        f"  weights_sha256: {card.weights_sha256}",
+        f"  recipe_sha256: {_yaml(card.recipe_sha256)}",
+        f"  ledger_head: {_yaml(card.ledger_head)}",
+        f"  weights_sha256: {_yaml(card.weights_sha256)}",
         "  members:",
     ]
     for member in card.members:
@@ -89,8 +89,16 @@ def _front_matter(card: ModelCard) -> str:
 
 
 def _yaml(text: str) -> str:
-    # A JSON string is a YAML string, whatever it holds ("no" would else be read as false).
-    return json.dumps(text, ensure_ascii=False)
+    # A JSON string is a YAML string, whatever it holds ("no" would else be read as false), but
+    # YAML refuses or folds some characters that JSON allows, such as U+2028: those are escaped.
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in quoted)
+
+
+def _cell(text: str) -> str:
+    """`text` as one cell of a Markdown table: members write it, so it must not break the table."""
+    line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return line.replace("<", "&lt;") or "not stated"
 
 
 def _summary(card: ModelCard) -> str:
@@ -110,7 +118,7 @@ def _summary(card: ModelCard) -> str:
 
 def _members(card: ModelCard) -> str:
     rows = [
-        f"| {m.name} | {', '.join(m.languages) or 'not stated'} | {m.licence or 'not stated'} | "
+        f"| {_cell(m.name)} | {_cell(', '.join(m.languages))} | {_cell(m.licence)} | "
         f"{m.tokens:,} | {m.share:.1%} | `{m.public_key[:16]}…` |"
         for m in card.members
     ]
@@ -129,7 +137,7 @@ def _members(card: ModelCard) -> str:
 
 
 def _scores(card: ModelCard) -> str:
-    rows = [f"| {m} | {bits:.4f} | {ppl:.2f} |" for m, (bits, ppl) in card.scores.items()]
+    rows = [f"| {_cell(m)} | {bits:.4f} | {ppl:.2f} |" for m, (bits, ppl) in card.scores.items()]
     lines = [
         "## Evaluation",
         "",

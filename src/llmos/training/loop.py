@@ -50,7 +50,7 @@ def use_deterministic(threads: int) -> None:
 class Trainer:
     """Trains `model` on `data` for up to `total_steps` steps of the schedule.
 
-    Raises `TrainingError` when the loss is not a number.
+    Raises `TrainingError` when a loss or a gradient is not finite.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Trainer:
         settings = self.settings
         device = next(self.model.parameters()).device
         started = time.perf_counter()
-        losses = []
+        losses: list[torch.Tensor] = []
+        norms: list[torch.Tensor] = []
         self.model.train()
         for _ in range(steps):
             factor = self.peak * learning_rate_factor(
@@ -103,19 +104,31 @@ class Trainer:
             ):
                 loss = self._loss_of(self.model, rows)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            norms.append(
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+            )
             self.optimizer.step()
             self.optimizer.zero_grad()
             losses.append(loss.detach())
             self.step += 1
-        mean = float(torch.stack(losses).mean()) if losses else 0.0
-        if not np.isfinite(mean):
-            raise TrainingError(
-                f"the loss became {mean} by step {self.step}: lower training.learning_rate "
-                f"(now {settings.learning_rate}) or clip_norm in the recipe"
-            )
+        mean = self._checked_mean(losses, norms) if losses else 0.0
         tokens = steps * settings.batch_size * self.data.length
         return StepsReport(mean, tokens, steps, time.perf_counter() - started)
+
+    def _checked_mean(self, losses: list[torch.Tensor], norms: list[torch.Tensor]) -> float:
+        """The mean loss of the last steps; `TrainingError` where one was not finite."""
+        # Once for many steps, because each look waits for the device.
+        values = torch.stack([torch.stack(losses), torch.stack(norms)]).cpu()  # (2, steps)
+        broken = (~values.isfinite()).any(dim=0).nonzero().flatten().tolist()
+        if broken:
+            at = broken[0]
+            settings = self.settings
+            raise TrainingError(
+                f"the loss became {values[0, at]:.4g} with a gradient of norm {values[1, at]:.4g} "
+                f"at step {self.step - len(losses) + at + 1}: lower training.learning_rate "
+                f"(now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})"
+            )
+        return float(values[0].mean())
 
     def weights(self) -> Vector:
         """The model's weights, (parameters,) float32."""

@@ -147,7 +147,8 @@ def test_gender_of_relatives_is_that_of_the_world(code: str) -> None:
 # Rules of the languages that the generator does not share: what must never be written.
 NEVER = {
     "en": r"\ba [aeiou]|\ban [^aeiou]|\b(he|she)\b.* himself",
-    "fr": r"\b(de|le|la|que|ne|se|je|me|te|sa|ma) [aeiouyéèêâîôûœh]|\b(à|de) les?\b|vieux [aéio]|beau [aéio]",
+    "fr": r"\b(de|le|la|que|ne|se|je|me|te|sa|ma) [aeiouyéèêâîôûœh]|\b(à|de) les?\b"
+    r"|(vieux|beau) [aéio]",
     "es": r"\b(de|a) el\b|\by i|\b(un|el|del|al) \w+a\b(?<!problema)",
     "zh": r"[,.!?:;\"A-Za-z ]|的的|一(伞|帽子|猫|马)|[一那]个(伞|帽子|猫|狗|马|椅子|毯子|围巾)",
 }
@@ -227,7 +228,7 @@ def test_bad_values_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="file"):
         write_stories(tmp_path / "file", 1, ["en"])
     (tmp_path / "other.jsonl").write_text("")
-    with pytest.raises(UsageError, match="other.jsonl"):
+    with pytest.raises(UsageError, match=r"other\.jsonl"):
         write_stories(tmp_path, 1, ["en"])
 
 
@@ -252,8 +253,9 @@ GOLDEN = {
         "Emma était étudiante et vivait dans un petit village près de la rivière. Un matin "
         "d'été, elle voulait retrouver la chèvre blanche qui s'était enfuie de la maison. "
         "La raison était simple\u00a0: c'était sa meilleure amie. Mais il pleuvait très fort, et"
-        " elle s'est assise, inquiète. Sa cousine Elena l'a appris et a dit\u00a0: «\u00a0Ensemble, "
-        "nous pouvons le faire.\u00a0» Elles ont attendu la fin de la pluie sous un arbre. Elles"
+        " elle s'est assise, inquiète. Sa cousine Elena l'a appris et a dit\u00a0: "
+        "«\u00a0Ensemble, nous pouvons le faire.\u00a0» Elles ont attendu la fin "
+        "de la pluie sous un arbre. Elles"
         " ont cherché pendant des heures, mais la chèvre n'est jamais revenue. À la fin, "
         "elle était fatiguée, et Elena aussi."
     ),
