@@ -119,5 +119,7 @@ def run_with_progress(
         try:
             return work(progress)
         except KeyboardInterrupt:
-            progress.say(f"\nstopped; nothing is lost, go on with: llmos train --resume {folder}")
+            began = (folder / "run.json").exists()
+            go_on = f"nothing is lost, go on with: llmos train --resume {folder}"
+            progress.say(f"\nstopped; {go_on if began else 'the run had not begun'}")
             raise typer.Exit(130) from None

@@ -78,8 +78,9 @@ def split_documents(
     """Divide documents by a hash of (seed, text), so that no order or shard changes their side.
 
     The same text at two members falls on the same side. Exact repeats within a member are dropped.
-    `validation` and `test` are shares of the documents; where the hash leaves a held-out part
-    empty (few documents), the document with the smallest hash is taken for it.
+    `validation` and `test` are shares of the documents. Where the hash leaves a part empty (few
+    documents, or a share of 0), the next document in the order of the hashes is taken for it, and
+    that one may be on another side at another member.
     Raises `DataError` when fewer than three different documents are there.
     """
     placed: dict[bytes, Document] = {}
@@ -97,15 +98,10 @@ def split_documents(
         )
     order = sorted(placed)
     place = {digest: int.from_bytes(digest[:8], "big") / 2**64 for digest in order}
-    in_test = [d for d in order if place[d] < test] or order[:1]
+    in_test = [d for d in order[:-2] if place[d] < test] or order[:1]
     rest = order[len(in_test) :]
-    in_validation = [d for d in rest if place[d] < test + validation] or rest[:1]
+    in_validation = [d for d in rest[:-1] if place[d] < test + validation] or rest[:1]
     in_train = rest[len(in_validation) :]
-    if not in_train:
-        raise DataError(
-            f"the held-out shares (validation {validation}, test {test}) leave none of the "
-            f"{len(placed)} documents for training: lower them in the recipe's [data]"
-        )
     return Split(
         train=[placed[d] for d in in_train],
         validation=[placed[d] for d in in_validation],

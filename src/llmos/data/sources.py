@@ -124,8 +124,13 @@ def _read_bytes(file: Path) -> bytes:
 
 
 def _decode(data: bytes, file: Path) -> str:
+    if 0 in data:
+        raise DataError(
+            f"{file} holds NUL bytes (the first at offset {data.index(0)}), so it is UTF-16 or not "
+            "text at all: convert it to UTF-8, for example by iconv -f UTF-16 -t UTF-8 OLD > NEW"
+        )
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # The error counts from behind a byte order mark.
         offset = error.start + len(data) - len(error.object)
@@ -134,12 +139,6 @@ def _decode(data: bytes, file: Path) -> str:
             f"{file} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset}): convert it, for "
             f"example by iconv -f {likely} -t UTF-8 OLD > NEW"
         ) from error
-    if "\0" in text:
-        raise DataError(
-            f"{file} holds NUL bytes (the first at offset {data.index(0)}), so it is UTF-16 or not "
-            "text at all: convert it to UTF-8, for example by iconv -f UTF-16 -t UTF-8 OLD > NEW"
-        )
-    return text
 
 
 def _records(file: Path, name: str, text_field: str) -> Iterator[Document]:

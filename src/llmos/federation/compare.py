@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from llmos.data.packing import PackedSequences
+from llmos.errors import TrainingError
 from llmos.federation.checks import mean_bits_per_byte
 from llmos.federation.member import Workbench
 from llmos.metrics.bootstrap import bootstrap_difference
@@ -202,7 +203,8 @@ class Comparison:
             columns[column] = {
                 member: {
                     "bits_per_byte": outcome.test.bits_per_byte,
-                    "perplexity": outcome.test.perplexity,
+                    # None where exp overflows: JSON has no infinity.
+                    "perplexity": ppl if np.isfinite(ppl := outcome.test.perplexity) else None,
                     "validation_bits_per_byte": outcome.validation,
                     "best_step": outcome.step,
                     "steps": outcome.steps,
@@ -276,7 +278,10 @@ def _train_to_best(trainer: Trainer, every: int, validate: Callable[[], float]) 
     while trainer.step < trainer.total_steps:
         # Validation may have put other weights into the model (pooled scores at every member).
         trainer.set_weights(weights)
-        trainer.run(min(every, trainer.total_steps - trainer.step))
+        try:
+            trainer.run(min(every, trainer.total_steps - trainer.step))
+        except TrainingError:
+            break  # it diverged: what was best before counts, as for anybody who trains
         weights = trainer.weights()
         value = validate()
         best.curve.append((trainer.step, value))

@@ -14,7 +14,14 @@ from typing import Any
 
 from llmos import __version__
 from llmos.errors import ProtocolError, UsageError
-from llmos.federation.checks import check_evaluation, check_update, mean_bits_per_byte
+from llmos.federation.checks import (
+    check_counts,
+    check_declined,
+    check_evaluation,
+    check_join,
+    check_update,
+    mean_bits_per_byte,
+)
 from llmos.federation.compression import CODECS
 from llmos.federation.member import open_key
 from llmos.federation.protocol import (
@@ -42,7 +49,7 @@ from llmos.models.tokenizer import (
 from llmos.provenance.ledger import Entry, Ledger
 from llmos.provenance.signing import verify
 from llmos.recipe import load_recipe
-from llmos.records import JSON, append_jsonl, canonical_json
+from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_file, sha256_hex
 
 # After so many rounds in a row without a single usable update the run stops and says so.
@@ -186,12 +193,7 @@ class Coordinator:
             join = self._fetch_signed(f"join/{member}", "join", member)
             if join is None:
                 continue
-            if join.get("recipe_sha256") != state.recipe_sha256:
-                raise ProtocolError(
-                    f"{member} signed another recipe: compare with llmos recipe diff"
-                )
-            if sha256_hex(canonical_json(join.get("card"))) != join.get("card_sha256"):
-                raise ProtocolError(f"the data card of {member} does not have the sha256 it states")
+            check_join(join, state)
             self._append("member_admitted", {"join": join})
             self._log("admitted", member=member)
             moved = True
@@ -210,10 +212,14 @@ class Coordinator:
             signed = self._fetch_signed(f"counts/{member}", "counts", member)
             if signed is None:
                 return False
-            told[member] = {"counts_sha256": signed["counts_sha256"], **signed["report"]}
-            with self.clock("preparation"):
-                blob = get_blob(self.exchange, signed["counts_sha256"])
-                counts.append(counts_from_bytes(blob, threshold=recipe.tokenizer.threshold))
+            try:
+                check_counts(signed)
+                with self.clock("preparation"):
+                    blob = get_blob(self.exchange, signed["counts_sha256"])
+                    counts.append(counts_from_bytes(blob, threshold=recipe.tokenizer.threshold))
+            except ProtocolError as error:
+                raise ProtocolError(f"counts of {member}: {error}") from error
+            told[member] = {**signed["report"], "counts_sha256": signed["counts_sha256"]}
         with self.clock("preparation"):
             if not state.tokenizer_sha256:
                 tokenizer = train_bpe(
@@ -277,6 +283,7 @@ class Coordinator:
             if signed is None:
                 return False
             if "declined" in signed:
+                check_declined(signed, self.state)
                 self._append("update_declined", {"update": signed})
             else:
                 check_update(signed, self.state, self.recipe)
@@ -380,34 +387,38 @@ class Coordinator:
             self.exchange.delete(f"blobs/{digest}")
         if not self.recipe.publication.keep_updates:
             for update in updates.values():
-                self.exchange.delete(f"blobs/{update['update_sha256']}")
+                # A member may have named any blob as its update: none that is needed goes.
+                if update["update_sha256"] not in kept | set(state.outer.values()):
+                    self.exchange.delete(f"blobs/{update['update_sha256']}")
 
     # Evaluation, selection, closing
 
-    def _evaluations(self, split: str, number: int) -> list[JSON]:
-        """The members' signed evaluations; one that is malformed is left out and logged."""
-        found = []
+    def _evaluations(self, split: str, number: int) -> tuple[list[JSON], list[JSON]]:
+        """The members' signed evaluations, and which malformed ones are left out, and why."""
+        found, left_out = [], []
         for member in sorted(self.state.members):
+            key = evaluation_key(split, number, member)
             try:
-                signed = self._fetch_signed(
-                    evaluation_key(split, number, member), "evaluation", member
-                )
+                signed = self._fetch_signed(key, "evaluation", member)
                 if signed is None:
                     continue
                 check_evaluation(signed, split, number, self.state.weights[number])
                 found.append(signed)
             except ProtocolError as error:
+                digest = sha256_hex(self.exchange.get(key) or b"")
+                left_out.append({"member": member, "manifest_sha256": digest, "reason": str(error)})
                 self._log("evaluation left out", member=member, round=number, reason=str(error))
-        return found
+        return found, left_out
 
     def _record_evaluations(self, kind: str, split: str, number: int) -> None:
-        evaluations = self._evaluations(split, number)
+        evaluations, left_out = self._evaluations(split, number)
         self._append(
             kind,
             {
                 "round": number,
                 "weights_sha256": self.state.weights[number],
                 "evaluations": evaluations,
+                "left_out": left_out,
                 "mean_bits_per_byte": mean_bits_per_byte([e["scores"] for e in evaluations]),
             },
         )

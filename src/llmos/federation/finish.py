@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,13 +38,17 @@ def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: boo
         coordinator.record_comparison(result, files)
     with coordinator.clock("publication"):
         model = folder / "model"
+        shutil.rmtree(model, ignore_errors=True)  # what a crash may have left half written
         write_model_folder(
             model, coordinator.recipe, published, tokenizer_from_bytes(tokenizer_bytes)
         )
         card = make_card(coordinator.recipe, state, coordinator.ledger.entries)
         write_atomic(model / "README.md", render_card(card).encode())
         write_atomic(model / "recipe.toml", (folder / "recipe.toml").read_bytes())
-        files = {path.name: sha256_file(path) for path in sorted(model.iterdir()) if path.is_file()}
+        for path in sorted(model.iterdir()):
+            with path.open("rb") as file:  # transformers does not wait for the disk
+                os.fsync(file.fileno())
+        files = {path.name: sha256_file(path) for path in sorted(model.iterdir())}
     coordinator.record_published(files)
 
 

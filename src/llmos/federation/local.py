@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmos.errors import StorageError, UsageError
+from llmos.errors import DataError, StorageError, UsageError
 from llmos.federation.compression import CODECS
 from llmos.federation.coordinator import Coordinator
 from llmos.federation.exchange.directory import DirectoryExchange
@@ -106,13 +107,9 @@ def train(
     if compare and len(members) < 2:
         raise UsageError("--compare needs at least two members: there is nothing joint to compare")
     folder = Path(out)
-    if (folder / "run.json").exists():
-        raise UsageError(
-            f"{folder} already holds a run: llmos train --resume {folder} goes on with it, "
-            "or choose another --out"
-        )
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: choose another --out")
+    _require_no_run(folder)
     threads = recipe.training.threads or os.cpu_count() or 1
     paths = {name: str(Path(path).resolve()) for name, path in sorted(members.items())}
     named = recipe.agreement.members
@@ -125,10 +122,33 @@ def train(
     materials = {name: Material(Path(path), recipe) for name, path in paths.items()}
     require_free_space(folder.parent, _bytes_needed(recipe, len(paths)), "this run")
     with exclusive_lock(folder / ".lock", _busy(folder)):
+        _require_no_run(folder)  # another process may have made one meanwhile
         write_atomic(folder / "recipe.toml", recipe.to_toml().encode())
         settings = RunSettings(paths, threads, compare, processes)
         write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
-        return _go(folder, settings, materials, listener)
+        try:
+            return _go(folder, settings, materials, listener)
+        except DataError:
+            _remove_unless_trained(folder)
+            raise
+
+
+def _require_no_run(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise UsageError(
+            f"{folder} already holds a run: llmos train --resume {folder} goes on with it, "
+            "or choose another --out"
+        )
+    others = [path.name for path in folder.glob("*") if path.name[0] != "."]
+    if sorted(others) not in ([], ["recipe.toml"]):  # a run killed at its start leaves its recipe
+        raise UsageError(f"{folder} holds other files ({min(others)}): choose a new --out")
+
+
+def _remove_unless_trained(folder: Path) -> None:
+    """Take back a run whose text and recipe do not fit: the mended command can then be repeated."""
+    if any((folder / "exchange" / "updates").rglob("*/*")):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def resume(folder: Path | str, listener: Listener = _silent) -> Run:
@@ -145,9 +165,13 @@ def read_settings(folder: Path) -> RunSettings:
     if not path.exists():
         raise UsageError(f"{folder} holds no run (no run.json): start one with llmos train --out")
     try:
-        return RunSettings(**json.loads(path.read_bytes()))
+        settings = RunSettings(**json.loads(path.read_bytes()))
+        paths = dict[str, str](settings.members)
     except (ValueError, TypeError) as error:
         raise StorageError(f"{path} is damaged ({error}): restore it") from error
+    if settings.version != RunSettings.version or not paths or type(settings.threads) is not int:
+        raise StorageError(f"{path} is damaged or of a newer llmos: restore it")
+    return settings
 
 
 def _busy(folder: Path) -> str:

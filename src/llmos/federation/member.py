@@ -25,7 +25,8 @@ from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
 from llmos.data.packing import PackedSequences
-from llmos.errors import ProtocolError, TrainingError
+from llmos.errors import DataError, ProtocolError, TrainingError
+from llmos.federation.checks import LONGEST_REASON
 from llmos.federation.compression import CODECS, encode_with_feedback
 from llmos.federation.material import Material
 from llmos.federation.protocol import (
@@ -49,7 +50,7 @@ from llmos.provenance.ledger import parse_entry
 from llmos.provenance.signing import SigningKey, generate_key, load_key, sign
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON, append_jsonl
-from llmos.storage import sha256_hex, write_atomic
+from llmos.storage import sha256_hex, storage_errors, write_atomic
 from llmos.training.loop import Trainer
 
 
@@ -143,7 +144,8 @@ class Member:
         moved = False
         while (line := self.exchange.get(ledger_key(self.state.entries))) is not None:
             self._take(line)
-            with (self.home / "ledger.jsonl").open("ab") as file:
+            path = self.home / "ledger.jsonl"
+            with storage_errors(path), path.open("ab") as file:
                 file.write(line + b"\n")
             moved = True
         return moved
@@ -179,6 +181,12 @@ class Member:
         if self._material is None:
             with self.clock("preparation"):
                 self._material = Material(self.data, self.recipe)
+        admitted = self.state.members.get(self.name)
+        if admitted is not None and admitted.card_sha256 != self._material.card_sha256:
+            raise DataError(
+                f"the text in {self.data} is not the one that {self.name} joined with: "
+                "restore it; a run keeps its text"
+            )
         return self._material
 
     def _join(self) -> bool:
@@ -205,7 +213,9 @@ class Member:
 
     def _count(self) -> bool:
         key = f"counts/{self.name}"
-        if self.exchange.get(key) is not None or self.state.tokenizer_sha256:
+        if self.name not in self.state.members or self.state.tokenizer_sha256:
+            return False
+        if self.exchange.get(key) is not None:
             return False
         with self.clock("preparation"):
             counts = self.material.counts()
@@ -239,6 +249,8 @@ class Member:
             return False
         with self.clock("evaluation"):
             scores = self.bench.score(split).sums()
+        if not math.isfinite(scores["nll_nats"]):
+            scores["nll_nats"] = None  # weights that diverged: the coordinator leaves it out
         digest = self.state.weights[round_number]
         self._post(
             key,
@@ -261,7 +273,8 @@ class Member:
             body = self._train(base)
         except (TrainingError, ProtocolError) as error:
             self._trainer = None  # its moments are spoilt; the next round loads the saved ones
-            body = {"declined": str(error)}
+            self._keep_state(state.round)
+            body = {"declined": str(error)[:LONGEST_REASON]}
         self._post(
             key,
             "update",
@@ -333,6 +346,12 @@ class Member:
         # Not fsynced: a power cut may cost the moments of one round, which the update then says.
         write_atomic(self._state_path(number), sha256_hex(data).encode() + data, durable=False)
         self._state_path(number - 2).unlink(missing_ok=True)
+
+    def _keep_state(self, number: int) -> None:
+        """The state before a round in which nothing was learned is the state after it."""
+        path = self._state_path(number)
+        if path.exists():
+            write_atomic(self._state_path(number + 1), path.read_bytes(), durable=False)
 
     def _load_state(self, trainer: Trainer, number: int) -> bool:
         path = self._state_path(number)

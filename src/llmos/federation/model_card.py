@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from llmos.federation.report import comparison_markdown
 from llmos.federation.state import RunState
+from llmos.metrics.perplexity import bits_per_byte, perplexity
 from llmos.provenance.cards import CardMember, ModelCard
 from llmos.provenance.ledger import Entry
 from llmos.recipe import Recipe
@@ -53,8 +53,8 @@ def make_card(recipe: Recipe, state: RunState, entries: Sequence[Entry]) -> Mode
         weights_sha256=state.weights[state.selected],
         scores={
             member: (
-                scores["nll_nats"] / math.log(2) / scores["bytes"],
-                math.exp(scores["nll_nats"] / scores["tokens"]),
+                bits_per_byte(scores["nll_nats"], scores["bytes"]),
+                perplexity(scores["nll_nats"], scores["tokens"]),
             )
             for member, scores in sorted(state.test.items())
         },

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from llmos.errors import LLMOSError, StorageError
+from llmos.errors import DataError, LLMOSError, StorageError
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.member import Member
 from llmos.storage import exclusive_lock
@@ -18,6 +18,8 @@ from llmos.training.loop import use_deterministic
 
 POLL_SECONDS = 0.01
 LOCK_SECONDS = 120.0
+BAD_DATA, INTERRUPTED = 3, 130
+"""Exit codes of a member's process."""
 
 
 class MemberProcesses:
@@ -34,6 +36,7 @@ class MemberProcesses:
                 path,
                 str(folder / "exchange"),
                 str(threads),
+                str(os.getpid()),
             ]
             for name, path in members.items()
         }
@@ -57,12 +60,14 @@ class MemberProcesses:
         """Sleep, then raise `StorageError` with its last words if a member's process has failed."""
         time.sleep(seconds)
         for name, process in self._running.items():
-            if process.poll() not in (None, 0):
+            if process.poll() == INTERRUPTED:
+                raise KeyboardInterrupt  # Ctrl-C reaches every process of a terminal, this one too
+            if process.returncode not in (None, 0):
                 log = self._logs[name].read_text("utf-8", "replace").strip().splitlines()
                 last = log[-1].removeprefix("error: ") if log else "it said nothing"
-                raise StorageError(
-                    f"the process of member {name} stopped with code {process.returncode}: {last}"
-                )
+                code = process.returncode
+                told = f"the process of member {name} stopped with code {code}: {last}"
+                raise DataError(told) if code == BAD_DATA else StorageError(told)
 
     def __exit__(
         self,
@@ -80,10 +85,11 @@ class MemberProcesses:
                 process.wait()
 
 
-def run_member(home: Path, name: str, data: Path, exchange: Path, threads: int) -> None:
-    """Step one member until the run is closed or the parent process is gone."""
+def run_member(
+    home: Path, name: str, data: Path, exchange: Path, threads: int, parent: int
+) -> None:
+    """Step one member until the run is closed or the process `parent` is gone."""
     use_deterministic(threads)
-    parent = os.getppid()
     deadline = time.monotonic() + LOCK_SECONDS
     while True:
         try:
@@ -101,14 +107,15 @@ def run_member(home: Path, name: str, data: Path, exchange: Path, threads: int) 
 
 
 def main() -> None:
-    """Entry point: HOME NAME DATA EXCHANGE THREADS."""
-    home, name, data, exchange, threads = sys.argv[1:]
+    """Entry point: HOME NAME DATA EXCHANGE THREADS PARENT."""
+    home, name, data, exchange, threads, parent = sys.argv[1:]
     try:
-        run_member(Path(home), name, Path(data), Path(exchange), int(threads))
+        run_member(Path(home), name, Path(data), Path(exchange), int(threads), int(parent))
     except LLMOSError as error:
-        sys.exit(f"error: {error}")
+        print("error:", " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(BAD_DATA if isinstance(error, DataError) else 1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

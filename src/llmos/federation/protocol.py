@@ -24,6 +24,8 @@ from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex
 
 WIRE_VERSION = 1
+MOST_MANIFEST_BYTES = 1 << 20
+"""A manifest takes some kilobytes; what is larger is refused before it is parsed."""
 
 
 class Exchange(Protocol):
@@ -42,6 +44,11 @@ class Exchange(Protocol):
         """Forget the object, if it is there."""
 
 
+def is_sha256(value: object) -> bool:
+    """Whether `value` is 64 lower-case hexadecimal digits."""
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
 def put_blob(exchange: Exchange, data: bytes, *, durable: bool = True) -> str:
     """Store `data` under its own sha256 and return that."""
     digest = sha256_hex(data)
@@ -51,8 +58,8 @@ def put_blob(exchange: Exchange, data: bytes, *, durable: bool = True) -> str:
 
 def get_blob(exchange: Exchange, digest: str) -> bytes:
     """The blob with this sha256. Raises `ProtocolError` where it is missing or differs."""
-    if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise ProtocolError(f"{digest[:80]!r} is not a sha256")
+    if not is_sha256(digest):
+        raise ProtocolError(f"{str(digest)[:80]!r} is not a sha256")
     data = exchange.get(f"blobs/{digest}")
     if data is None:
         raise ProtocolError(f"blob {digest} is not in the exchange")
@@ -69,17 +76,23 @@ def post(exchange: Exchange, key: str, signed: JSON, *, durable: bool = False) -
 def fetch(exchange: Exchange, key: str) -> JSON | None:
     """The signed object under `key`, not yet verified; None where there is none.
 
-    Raises `ProtocolError` for anything but a JSON object.
+    Raises `ProtocolError` for anything but a JSON object in canonical form (so that one meaning has
+    one hash) of at most `MOST_MANIFEST_BYTES`.
     """
     data = exchange.get(key)
     if data is None:
         return None
+    if len(data) > MOST_MANIFEST_BYTES:
+        raise ProtocolError(f"{key} has {len(data)} bytes, more than {MOST_MANIFEST_BYTES}")
     try:
         value: Any = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"{key} is not JSON: {error}") from error
+        is_canonical = canonical_json(value) == data
+    except (ValueError, RecursionError, ProtocolError) as error:
+        raise ProtocolError(f"{key} is not JSON: {error or type(error).__name__}") from error
     if not isinstance(value, dict):
         raise ProtocolError(f"{key} is not a JSON object")
+    if not is_canonical:
+        raise ProtocolError(f"{key} is not in canonical form (RFC 8785)")
     return value
 
 

@@ -34,11 +34,17 @@ def comparison_rows(
     rows = []
     members = sorted(next(iter(columns.values())))
     for member in members:
-        row = [member, *(f"{columns[c][member][figure]:.{digits}f}" for c in columns)]
+        row = [member, *(f"{_value(of[member][figure]):.{digits}f}" for of in columns.values())]
         rows.append([*row, *_difference_cells(comparison["differences"].get(member))])
-    means = [math.fsum(of[m][figure] for m in members) / len(members) for of in columns.values()]
+    means = [
+        math.fsum(_value(of[m][figure]) for m in members) / len(members) for of in columns.values()
+    ]
     rows.append(["mean", *(f"{mean:.{digits}f}" for mean in means), "", ""])
     return header, rows
+
+
+def _value(figure: float | None) -> float:
+    return math.inf if figure is None else figure
 
 
 def _difference_cells(difference: JSON | None) -> list[str]:
@@ -119,6 +125,8 @@ def load_state(folder: Path) -> tuple[RunState, list[Entry]]:
     if not path.exists():
         raise UsageError(f"{folder} holds no run: llmos train RECIPE --out {folder} makes one")
     entries = Ledger.open(path).entries
+    if not entries:
+        raise UsageError(f"{path} is empty: the run has not begun; llmos train --resume {folder}")
     state = RunState()
     for entry in entries:
         state.apply(entry)
@@ -150,7 +158,8 @@ def curves(folder: Path, entries: Iterable[Entry]) -> dict[str, list[tuple[float
             chosen = records if column == "alone" else records[:1]
             scale = 1 if column == "alone" else len(records)
             found[COLUMN_NAMES[column]] = [
-                (step / scale, math.fsum(curve[i][1] for curve in chosen) / len(chosen))
-                for i, (step, _) in enumerate(chosen[0])
+                (chosen[0][i][0] / scale, math.fsum(c[i][1] for c in chosen) / len(chosen))
+                # The curve of a training that diverged ends before the others.
+                for i in range(min(len(curve) for curve in chosen))
             ]
     return {name: points for name, points in found.items() if points}

@@ -19,10 +19,29 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmos.errors import LedgerError
+from llmos.errors import LedgerError, ProtocolError
 from llmos.models.arrays import Layout
 from llmos.provenance.ledger import Entry
 from llmos.records import JSON
+
+_PHASE_OF = {
+    "run_opened": "opening",
+    "member_admitted": "joining",
+    "recipe_active": "joining",
+    "tokenizer_agreed": "counting",
+    "model_initialised": "counting",
+    "round_opened": "training",
+    "update_accepted": "training",
+    "update_rejected": "training",
+    "update_declined": "training",
+    "merged": "training",
+    "selected": "validating",
+    "tested": "testing",
+    "compared": "publishing",
+    "published": "publishing",
+    "closed": "closing",
+}
+"""The phase in which an entry of a kind can stand; `evaluated` stands in two."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +100,15 @@ class RunState:
     def apply(self, entry: Entry) -> None:
         """Take in the next entry. Raises `LedgerError` for one that cannot stand here."""
         handler = getattr(self, f"_on_{entry.kind}", None)
-        if handler is None or entry.index != self.entries:
+        phase = _PHASE_OF.get(entry.kind, self.phase)
+        if handler is None or entry.index != self.entries or phase != self.phase:
             raise LedgerError(
                 f"entry {entry.index} ({entry.kind!r}) does not follow entry {self.entries - 1}: "
                 "the ledger was written by a newer llmos or changed; run llmos verify"
             )
         try:
             handler(entry.body)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ProtocolError) as error:
             raise LedgerError(
                 f"entry {entry.index} ({entry.kind!r}) lacks or misstates {error}: run llmos verify"
             ) from error

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from llmos.errors import LedgerError, LLMOSError, UsageError
+from llmos.federation.checks import check_evaluation, mean_bits_per_byte
 from llmos.federation.compression import CODECS
 from llmos.federation.exchange.directory import DirectoryExchange
-from llmos.federation.protocol import fetch, get_blob, ledger_key
+from llmos.federation.protocol import evaluation_key, fetch, get_blob, ledger_key, update_key
 from llmos.federation.state import RunState
 from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
@@ -25,6 +26,7 @@ from llmos.models.arrays import Vector, flatten, vector_from_bytes, vector_to_by
 from llmos.provenance.ledger import Entry, check_ledger, compare_heads
 from llmos.provenance.signing import verify
 from llmos.recipe import recipe_from_dict
+from llmos.records import canonical_json
 from llmos.storage import sha256_file, sha256_hex
 
 CANNOT_PROVE = (
@@ -81,9 +83,13 @@ def verify_run(folder: Path | str, heads: Sequence[Path] = ()) -> Verification:
         raise UsageError(f"{folder} holds no ledger.jsonl: give the folder of a run")
     entries, problems = check_ledger(path)
     result = Verification(folder)
+    if not entries and not problems:
+        problems = ["ledger.jsonl is empty: the run has not begun"]
     result.checks.append(
         Check("chain", f"{len(entries)} entries, hash-chained and signed", tuple(problems))
     )
+    if not entries:
+        return result
     state = RunState()
     result.checks.append(_fold(entries, state))
     run = _Run(folder, entries, state)
@@ -97,6 +103,7 @@ def verify_run(folder: Path | str, heads: Sequence[Path] = ()) -> Verification:
     result.checks.append(run.check("model", "files of the model folder", run.model_files))
     result.checks.append(run.check("comparison", "its files", run.comparison_files))
     result.checks.append(run.check("merges", "recomputed", run.merges))
+    result.checks.append(run.check("selection", "evaluations and the choice", run.selection))
     return result
 
 
@@ -105,7 +112,7 @@ def _fold(entries: Sequence[Entry], state: RunState) -> Check:
     for entry in entries:
         try:
             state.apply(entry)
-        except LedgerError as error:
+        except LLMOSError as error:
             problems.append(str(error))
             break
     return Check("order", f"the run is in phase {state.phase}", tuple(problems))
@@ -125,8 +132,8 @@ class _Run:
         self.counted = 0
         try:
             problems = tuple(find())
-        except (LLMOSError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-            problems = (f"{name}: cannot be checked: {error}",)
+        except (LLMOSError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+            problems = (f"{name}: cannot be checked: {type(error).__name__}: {error}",)
         return Check(name, f"{self.counted} {detail}", problems)
 
     def recipe(self) -> Iterator[str]:
@@ -145,6 +152,7 @@ class _Run:
                 yield f"{name} differs from the file that was agreed"
 
     def signatures(self) -> Iterator[str]:
+        before: set[str] = set()
         for entry in self.entries:
             for kind, signed in _member_objects(entry):
                 self.counted += 1
@@ -159,6 +167,9 @@ class _Run:
                     yield f"entry {entry.index}: {error}"
                 if signed.get("run_id") != self.state.run_id:
                     yield f"entry {entry.index}: the {kind} of {name} belongs to another run"
+                if kind == "update" and signed.get("ledger_head") not in before:
+                    yield f"entry {entry.index}: {name} had seen another ledger than this one"
+            before.add(entry.hash)
 
     def closing(self) -> Iterator[str]:
         last = self.entries[-1]
@@ -182,6 +193,8 @@ class _Run:
         for path in [*own, *elsewhere]:
             self.counted += 1
             lines = path.read_bytes().split(b"\n")[:-1]
+            if not lines and path in elsewhere:
+                yield f"{path} holds no line of a ledger, so it shows nothing"
             difference = compare_heads(self.entries, [sha256_hex(line) for line in lines])
             if difference:
                 who = path.parent.name if path in own else str(path)
@@ -190,6 +203,7 @@ class _Run:
     def exchange_files(self) -> Iterator[str]:
         root = self.exchange.root
         lines = {entry.index: entry.line for entry in self.entries}
+        told = dict(item for entry in self.entries for item in _told(entry))
         for path in sorted(p for p in root.rglob("*") if p.is_file()):
             if path.name.startswith("."):
                 continue  # a temporary file that a crash left behind
@@ -200,37 +214,57 @@ class _Run:
                 if sha256_file(path) != path.name:
                     yield f"exchange/{key} is damaged: its sha256 is another"
             elif group == "ledger":
-                if path.read_bytes() != lines.get(int(path.name)):
-                    yield f"exchange/{key} differs from entry {int(path.name)} of ledger.jsonl"
+                number = int(path.name) if path.name.isdecimal() else -1
+                if path.read_bytes() != lines.get(number):
+                    yield f"exchange/{key} is not an entry of ledger.jsonl"
+            elif key in told:
+                if sha256_file(path) != told[key]:
+                    yield f"exchange/{key} differs from what the ledger says was sent"
             elif group in _KINDS and rest:
                 yield from self._posted(key, _KINDS[group], rest[-1])
             else:
                 yield f"exchange/{key} does not belong to the run"
-        for entry in self.entries:
-            if self.exchange.get(ledger_key(entry.index)) is None:
-                yield f"exchange/{ledger_key(entry.index)} is missing"
+        needed = [ledger_key(entry.index) for entry in self.entries]
+        for key in [*needed, *told, *self._needed_blobs()]:
+            if not (root / key).is_file():
+                yield f"exchange/{key} is missing"
 
     def _posted(self, key: str, kind: str, member: str) -> Iterator[str]:
+        """Problems of an object that no entry holds: piece counts, or one that waits to be read."""
         admitted = self.state.members.get(member)
-        if admitted is None:
+        if admitted is None and not (kind == "join" and member in self.state.expected):
             yield f"exchange/{key} is of {member!r}, who was never admitted"
             return
-        refused = {
-            entry.body["manifest_sha256"]
-            for entry in self.entries
-            if entry.kind == "update_rejected"
-        }
-        if sha256_hex(self.exchange.get(key) or b"") in refused:
-            return  # the ledger already says that this one is bad, and why
+        public = admitted.public_key if admitted else None
         try:
-            verify(kind, fetch(self.exchange, key), admitted.public_key)
+            body = verify(kind, fetch(self.exchange, key), public)
         except LLMOSError as error:
             yield f"exchange/{key}: {error}"
+            return
+        if body.get("run_id") != self.state.run_id or _key_of(kind, body) != key:
+            yield f"exchange/{key} holds what its member sent in another place"
+        if kind == "counts" and body.get("counts_sha256") != self._told_counts().get(member):
+            yield f"exchange/{key} differs from what the ledger says was sent"
+
+    def _told_counts(self) -> dict[str, str]:
+        for entry in self.entries:
+            if entry.kind == "tokenizer_agreed":
+                return {m: told["counts_sha256"] for m, told in entry.body["counts"].items()}
+        return {}
+
+    def _needed_blobs(self) -> Iterator[str]:
+        """The blobs that stay for good, besides updates (see `merges`)."""
+        state = self.state
+        digests = [*self._told_counts().values(), state.tokenizer_sha256]
+        digests += [state.weights.get(number, "") for number in (0, state.selected or 0)]
+        yield from (f"blobs/{digest}" for digest in sorted(set(digests) - {""}))
 
     def model_files(self) -> Iterator[str]:
         model = self.folder / "model"
         there = (
-            {path.name for path in model.rglob("*") if path.is_file()} if model.exists() else set()
+            {p.relative_to(model).as_posix() for p in model.rglob("*") if not p.is_dir()}
+            if model.exists()
+            else set()
         )
         for name, digest in sorted(self.state.files.items()):
             self.counted += 1
@@ -258,7 +292,8 @@ class _Run:
             return
         recipe = recipe_from_dict(self.entries[0].body["recipe"])
         strategy = make_strategy(recipe)
-        base = self._weights(state.weights[0])
+        digest = state.weights[0]
+        base = self._weights(digest)
         outer: dict[str, Vector] = {}
         manifests: dict[str, dict[str, Any]] = {}
         for entry in self.entries:
@@ -276,7 +311,11 @@ class _Run:
             if {m: share.hex() for m, share in shares.items()} != entry.body["weights"]:
                 yield f"round {number}: the weights of the members do not follow from their tokens"
             contributions = []
+            if {m: u["update_sha256"] for m, u in manifests.items()} != entry.body["updates"]:
+                yield f"round {number}: the updates merged are not those that were accepted"
             for member, update in manifests.items():
+                if (update["round"], update["base_sha256"]) != (number, digest):
+                    yield f"round {number}: the update of {member} is for another round or base"
                 try:
                     data = get_blob(self.exchange, update["update_sha256"])
                 except LLMOSError as error:
@@ -285,12 +324,40 @@ class _Run:
                 delta = CODECS[update["codec"]].decode(data, update["values"])
                 contributions.append(Contribution(member, shares[member], delta))
             base, outer = strategy.merge(base, contributions, outer)
-            if sha256_hex(vector_to_bytes(base)) != entry.body["weights_sha256"]:
+            digest = sha256_hex(vector_to_bytes(base))
+            found = {name: sha256_hex(vector_to_bytes(values)) for name, values in outer.items()}
+            if (digest, found) != (entry.body["weights_sha256"], entry.body["outer_sha256"]):
                 yield f"round {number}: the updates do not merge to the weights in the ledger"
                 return
             self.counted += 1
             manifests = {}
         yield from self._published_weights()
+
+    def selection(self) -> Iterator[str]:
+        """Every mean again from the members' sums, and the choice that follows from the recipe."""
+        state = self.state
+        select = self.entries[0].body["recipe"]["evaluation"]["select"]
+        means: dict[int, float] = {}
+        for entry in self.entries:
+            body = entry.body
+            if entry.kind in ("evaluated", "tested"):
+                split = "validation" if entry.kind == "evaluated" else "test"
+                for signed in body["evaluations"]:
+                    self.counted += 1
+                    check_evaluation(signed, split, body["round"], state.weights[body["round"]])
+                mean = mean_bits_per_byte([signed["scores"] for signed in body["evaluations"]])
+                if mean != body["mean_bits_per_byte"]:
+                    yield f"entry {entry.index}: the mean does not follow from the members' sums"
+                if split == "validation" and mean is not None:
+                    means[body["round"]] = mean
+            elif entry.kind == "selected":
+                best = min(means, key=lambda r: (means[r], r)) if means else state.rounds
+                chosen = best if select == "best" else state.rounds
+                if body["round"] != chosen:
+                    yield (
+                        f"entry {entry.index}: round {body['round']} was selected, "
+                        f"but by the recipe it is round {chosen}"
+                    )
 
     def _weights(self, digest: str) -> Vector:
         return vector_from_bytes(get_blob(self.exchange, digest), self.state.layout.size)
@@ -309,6 +376,33 @@ class _Run:
                 "model/model.safetensors does not hold the weights of round "
                 f"{self.state.selected}, bit for bit"
             )
+
+
+def _key_of(kind: str, signed: dict[str, Any]) -> str | None:
+    """Where in the exchange this object of a member belongs; None where it does not say."""
+    member, number = signed.get("member"), signed.get("round")
+    if kind not in ("update", "evaluation"):
+        return f"{kind}/{member}"
+    if type(number) is not int:
+        return None
+    if kind == "update":
+        return update_key(number, str(member))
+    return evaluation_key(str(signed.get("split")), number, str(member))
+
+
+def _told(entry: Entry) -> Iterator[tuple[str, str]]:
+    """What lies in the exchange according to an entry: key, and sha256 of the manifest."""
+    for kind, signed in _member_objects(entry):
+        if key := _key_of(kind, signed):
+            yield key, sha256_hex(canonical_json(signed))
+    body = entry.body
+    if entry.kind == "update_rejected":
+        yield update_key(body["round"], body["member"]), body["manifest_sha256"]
+    elif entry.kind in ("evaluated", "tested"):
+        split = "validation" if entry.kind == "evaluated" else "test"
+        for left_out in body["left_out"]:
+            key = evaluation_key(split, body["round"], left_out["member"])
+            yield key, left_out["manifest_sha256"]
 
 
 def _member_objects(entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from llmos.errors import ModelError, UsageError
@@ -126,12 +126,19 @@ def _stream(
     options: dict[str, Any],
     seed: int | None,
 ) -> Iterator[str]:
-    """Run `model.generate` in a thread and yield its text; `ModelError` where it fails."""
+    """Run `model.generate` in a thread and yield its text; `ModelError` where it fails.
+
+    A reader who closes the iterator early ends the thread at its next token.
+    """
     import torch
-    from transformers import TextIteratorStreamer
+    from transformers import StoppingCriteriaList, TextIteratorStreamer
 
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
     failures: list[BaseException] = []
+    closed = Event()
+
+    def is_closed(rows: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        return torch.full((len(rows),), closed.is_set(), device=rows.device)
 
     def work() -> None:
         try:
@@ -143,6 +150,7 @@ def _stream(
                 input_ids=inputs,
                 attention_mask=torch.ones_like(inputs),
                 streamer=streamer,
+                stopping_criteria=StoppingCriteriaList([is_closed]),
                 **options,
             )
         except BaseException as error:  # handed to the reader below
@@ -151,7 +159,10 @@ def _stream(
 
     thread = Thread(target=work, daemon=True)
     thread.start()
-    yield from (piece for piece in streamer if piece)
-    thread.join()
+    try:
+        yield from (piece for piece in streamer if piece)
+    finally:
+        closed.set()
+        thread.join()
     if failures:
         raise ModelError(f"generation failed: {failures[0]}") from failures[0]

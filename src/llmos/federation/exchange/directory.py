@@ -44,4 +44,6 @@ class DirectoryExchange:
         )
 
     def delete(self, key: str) -> None:
-        self._path(key).unlink(missing_ok=True)
+        path = self._path(key)
+        with storage_errors(path):
+            path.unlink(missing_ok=True)
