@@ -113,14 +113,12 @@ def test_vectors_of_another_size_are_refused(values: Vector) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_tied_weights_count_once(name: str) -> None:
-    found = layout_of(model(name))
-    names = [n for n, _ in found.shapes]
+    network = model(name)
+    names = [n for n, _ in layout_of(network).shapes]
     assert names == sorted(names)
-    tensors = {t.data_ptr(): t.numel() for t in model(name).state_dict(keep_vars=True).values()}
     assert ("lm_head.weight" in names) == (name == "llama")
-    kept = model(name)
-    tensors = {p.data_ptr(): p.numel() for p in kept.state_dict().values()}
-    assert found.size == sum(tensors.values()) == len(get_weights(kept))
+    memory = {t.data_ptr(): t.numel() for t in network.state_dict().values()}
+    assert layout_of(network).size == sum(memory.values()) == len(get_weights(network))
 
 
 @pytest.mark.parametrize("name", MODELS)

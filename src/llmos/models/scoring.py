@@ -80,30 +80,32 @@ def token_losses(
     was_training = model.training
     model.eval()
     per_batch = max(1, batch_tokens // length)
-    for at in range(0, len(windows), per_batch):
-        group = windows[at : at + per_batch]
-        width = min(length, len(documents[group[0][0]]) - group[0][1])
-        inputs = np.full((len(group), width), begin, np.int64)
-        targets = np.full((len(group), width), -100, np.int64)
-        for row, (index, start, _) in enumerate(group):
-            tokens = documents[index][start : start + length]
-            inputs[row, 1 : len(tokens)] = tokens[:-1]
-            inputs[row, 0] = documents[index][start - 1] if start else begin
-            targets[row, : len(tokens)] = tokens
-        logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
-        nll = (
-            functional.cross_entropy(
-                logits.float().transpose(1, 2),  # (B, V, T)
-                torch.from_numpy(targets).to(device),
-                reduction="none",
-            )
-            .cpu()
-            .numpy()
-        )  # (B, T)
-        for row, (index, start, first) in enumerate(group):
-            end = min(start + length, len(documents[index]))
-            losses[index][first:end] = nll[row, first - start : end - start]
-    model.train(was_training)
+    try:
+        for at in range(0, len(windows), per_batch):
+            group = windows[at : at + per_batch]
+            width = min(length, len(documents[group[0][0]]) - group[0][1])
+            inputs = np.full((len(group), width), begin, np.int64)
+            targets = np.full((len(group), width), -100, np.int64)
+            for row, (index, start, _) in enumerate(group):
+                tokens = documents[index][start : start + length]
+                inputs[row, 1 : len(tokens)] = tokens[:-1]
+                inputs[row, 0] = documents[index][start - 1] if start else begin
+                targets[row, : len(tokens)] = tokens
+            logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
+            nll = (
+                functional.cross_entropy(
+                    logits.float().transpose(1, 2),  # (B, V, T)
+                    torch.from_numpy(targets).to(device),
+                    reduction="none",
+                )
+                .cpu()
+                .numpy()
+            )  # (B, T)
+            for row, (index, start, first) in enumerate(group):
+                end = min(start + length, len(documents[index]))
+                losses[index][first:end] = nll[row, first - start : end - start]
+    finally:
+        model.train(was_training)
     return losses
 
 
