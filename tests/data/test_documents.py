@@ -94,9 +94,7 @@ def test_one_text_is_on_one_side_however_documents_are_shared_out(members: int, 
     whole = sides(split_documents(documents(CORPUS), validation=0.1, test=0.1, seed=seed))
     for number in range(members):
         own = sides(
-            split_documents(
-                documents(CORPUS[number::members]), validation=0.1, test=0.1, seed=seed
-            )
+            split_documents(documents(CORPUS[number::members]), validation=0.1, test=0.1, seed=seed)
         )
         assert own == {text: whole[text] for text in own}
 

@@ -57,7 +57,10 @@ def test_every_sequence_of_an_epoch_occurs_exactly_once(
 ) -> None:
     data = sequences(*setting)
     rows = np.concatenate(
-        [data.batch(step, 1) for step in range(epoch * data.sequences, (epoch + 1) * data.sequences)]
+        [
+            data.batch(step, 1)
+            for step in range(epoch * data.sequences, (epoch + 1) * data.sequences)
+        ]
     )
     starts = np.sort(rows[:, 0])
     np.testing.assert_array_equal(np.diff(starts), data.length)

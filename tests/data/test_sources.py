@@ -269,7 +269,9 @@ def test_cards_are_merged(tmp_path: Path) -> None:
     assert (alone.licence, alone.synthetic) == ("MIT OR Apache-2.0", False)
 
 
-def test_the_card_beside_a_file_is_its_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_beside_a_file_is_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "a.txt", "x")
     assert read_source(path).languages == ()
     write(tmp_path / "card.json", '{"languages": ["zh"]}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,26 +77,53 @@ def materials(joint: Joint) -> dict[str, Material]:
     return {name: Material(path, joint.recipe) for name, path in joint.members.items()}
 
 
+def _open(joint: Joint, materials: dict[str, Material], folder: Path) -> Stage:
+    use_deterministic(1)
+    exchange = DirectoryExchange(folder / "exchange")
+    if (folder / "ledger.jsonl").exists():
+        coordinator = Coordinator.open(folder, exchange)
+    else:
+        coordinator = Coordinator.start(folder, exchange, sorted(joint.members))
+    members = {
+        name: Member(folder / "members" / name, name, path, exchange, material=materials[name])
+        for name, path in joint.members.items()
+    }
+    return Stage(folder, exchange, coordinator, members, joint.members)
+
+
+def _begin(joint: Joint, folder: Path, settings: dict[str, Any]) -> None:
+    named = {"agreement.members": sorted(joint.members)}
+    text = joint.recipe.with_values({**named, **settings}).to_toml()
+    for place in (folder, *(folder / "members" / name for name in joint.members)):
+        place.mkdir(parents=True)
+        (place / "recipe.toml").write_text(text)
+
+
 @pytest.fixture
 def stage(joint: Joint, materials: dict[str, Material], tmp_path: Path) -> Callable[..., Stage]:
     """`stage({"compression.codec": "fp32"})`: a run that has been opened, nobody has joined."""
 
     def build(settings: dict[str, Any] | None = None) -> Stage:
-        use_deterministic(1)
-        folder = tmp_path / "stage"
-        text = joint.recipe.with_values(
-            {"agreement.members": sorted(joint.members), **(settings or {})}
-        ).to_toml()
-        homes = {name: folder / "members" / name for name in joint.members}
-        for place in (folder, *homes.values()):
-            place.mkdir(parents=True)
-            (place / "recipe.toml").write_text(text)
-        exchange = DirectoryExchange(folder / "exchange")
-        coordinator = Coordinator.start(folder, exchange, sorted(joint.members))
-        members = {
-            name: Member(homes[name], name, path, exchange, material=materials[name])
-            for name, path in joint.members.items()
-        }
-        return Stage(folder, exchange, coordinator, members, joint.members)
+        _begin(joint, tmp_path / "stage", settings or {})
+        return _open(joint, materials, tmp_path / "stage")
 
     return build
+
+
+@pytest.fixture(scope="session")
+def _in_round_2(
+    joint: Joint, materials: dict[str, Material], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("round") / "stage"
+    _begin(joint, folder, {})
+    _open(joint, materials, folder).until_posted("updates/00002/ben")
+    return folder
+
+
+@pytest.fixture
+def in_round_2(
+    joint: Joint, materials: dict[str, Material], _in_round_2: Path, tmp_path: Path
+) -> Stage:
+    """A run in round 2: both members have posted, the coordinator has not looked at Ben's yet."""
+    shutil.copytree(_in_round_2, tmp_path / "round-2")
+    return _open(joint, materials, tmp_path / "round-2")

@@ -134,7 +134,7 @@ def test_weights_survive_bit_for_bit(name: str) -> None:
     source, target = model(name), model(name)
     random = np.random.default_rng(1)
     vector = random.standard_normal(layout_of(source).size).astype(np.float32)
-    vector[:4] = [-0.0, np.float32(1e-45), np.inf, np.finfo(np.float32).max]
+    vector[:4] = np.array([-0.0, 1e-45, np.inf, 3.4028235e38], np.float32)
     vector[4:5] = np.array([0x7FC12345], np.uint32).view(np.float32)  # NaN with a payload
     set_weights(source, vector)
     assert get_weights(source).tobytes() == vector.tobytes()

@@ -19,8 +19,8 @@ from llmos.recipe import load_recipe
 
 LANGUAGES = ("en", "zh", "fr", "es")
 # Stories of a member: most in its own language, some in each other one, none told twice.
-HOME_STORIES = 90
-OTHER_STORIES = 20
+HOME_STORIES = 24
+OTHER_STORIES = 12
 # Every story has its own number; these spaces between members and languages keep them apart.
 MEMBER_SPACE, LANGUAGE_SPACE = 100_000, 10_000
 UNSEEN = 900_000

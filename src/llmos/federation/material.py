@@ -67,10 +67,10 @@ class Material:
         return pack((e.ids for e in encoded), separator, tokenizer.get_vocab_size())
 
     def validation_texts(self) -> list[str]:
-        return _first_bytes(self.split.validation, self._recipe.evaluation.validation_bytes)
+        return _even_bytes(self.split.validation, self._recipe.evaluation.validation_bytes)
 
     def test_texts(self) -> list[str]:
-        return _first_bytes(self.split.test, self._recipe.evaluation.test_bytes)
+        return _even_bytes(self.split.test, self._recipe.evaluation.test_bytes)
 
     @property
     def test_block_bytes(self) -> int:
@@ -78,16 +78,19 @@ class Material:
         return BLOCK_BYTES if len(self.test_texts()) < FEWEST_UNITS else 0
 
 
-def _first_bytes(documents: Sequence[Document], limit: int) -> list[str]:
-    """Texts in the order of their hash until `limit` bytes are reached (0: all)."""
-    if not limit:
+def _even_bytes(documents: Sequence[Document], limit: int) -> list[str]:
+    """The documents' texts; over `limit` bytes in all, the long ones cut to an even share (0: all).
+
+    A cut text is the beginning of its document, so that one long document cannot stand for all.
+    """
+    sizes = {index: len(d.text.encode()) for index, d in enumerate(documents)}
+    if not limit or sum(sizes.values()) <= limit:
         return [d.text for d in documents]
-    texts: list[str] = []
+    texts = [""] * len(documents)
     left = limit
-    for document in documents:
-        if left <= 0:
-            break
-        part = cut(document, left)[0].text
-        texts.append(part)
-        left -= len(part.encode())
-    return texts
+    for done, (index, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
+        share = left // (len(documents) - done)
+        data = documents[index].text.encode()[:share]
+        texts[index] = data.decode("utf-8", "ignore")
+        left -= min(size, share)
+    return [text for text in texts if text]

@@ -30,16 +30,22 @@ def comparison_rows(
     found: dict[str, dict[str, JSON]] = comparison["columns"]
     columns = {name: found[name] for name in COLUMN_NAMES if name in found}
     digits = 3 if figure == "bits_per_byte" else 2
-    header = ["member", *(COLUMN_NAMES[c] for c in columns), "together - alone, 95 %", "verdict"]
+    header = ["member", *(COLUMN_NAMES[c] for c in columns)]
+    # Differences are in bits per byte, so they stand in that table only.
+    with_differences = figure == "bits_per_byte"
+    if with_differences:
+        header += ["together - alone, 95 %", "verdict"]
     rows = []
     members = sorted(next(iter(columns.values())))
     for member in members:
         row = [member, *(f"{_value(of[member][figure]):.{digits}f}" for of in columns.values())]
-        rows.append([*row, *_difference_cells(comparison["differences"].get(member))])
+        difference = comparison["differences"].get(member)
+        rows.append([*row, *(_difference_cells(difference) if with_differences else [])])
     means = [
         math.fsum(_value(of[m][figure]) for m in members) / len(members) for of in columns.values()
     ]
-    rows.append(["mean", *(f"{mean:.{digits}f}" for mean in means), "", ""])
+    rows.append(["mean", *(f"{mean:.{digits}f}" for mean in means)])
+    rows[-1] += [""] * (len(header) - len(rows[-1]))
     return header, rows
 
 

@@ -31,7 +31,8 @@ def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedToken
         tokenizer = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-        model, info = AutoModelForCausalLM.from_pretrained(
+        load: Any = AutoModelForCausalLM.from_pretrained
+        model, info = load(
             folder,
             local_files_only=True,
             use_safetensors=True,
@@ -44,12 +45,19 @@ def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedToken
             f"{folder} cannot be loaded ({reason[0][:200] if reason else type(error).__name__}): "
             "restore its files, or run llmos verify on its run"
         ) from error
+    vocabulary = type(tokenizer).vocab_files_names.values()
+    if vocabulary and not any((folder / name).exists() for name in vocabulary):
+        raise ModelError(  # transformers would make up an empty one
+            f"{folder} holds no tokenizer ({' or '.join(vocabulary)}): "
+            "restore its files, or run llmos verify on its run"
+        )
     if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
         raise ModelError(
             f"{folder} lacks {len(missing)} weights of the model ({missing[0]}, ...): "
             "restore its files, or run llmos verify on its run"
         )
-    return model.eval(), tokenizer
+    model.eval()
+    return model, tokenizer
 
 
 def generate(
@@ -113,7 +121,7 @@ def continue_text(
     if temperature == 0:
         options |= {"do_sample": False, "temperature": None, "top_k": None}
     elif temperature is not None:
-        options |= {"do_sample": True, "temperature": temperature}
+        options |= {"do_sample": True, "temperature": float(temperature)}
     if top_k is not None and temperature != 0:
         options["top_k"] = top_k
     return _stream(model, tokenizer, ids, options, seed)

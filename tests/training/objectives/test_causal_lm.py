@@ -63,7 +63,7 @@ def test_the_loss_and_its_gradient_are_those_of_transformers(
 def test_the_loss_is_a_mean_over_tokens_in_nats() -> None:
     network = model("gpt2")
     torch.nn.init.zeros_(network.transformer.wte.weight)  # then all tokens are equally likely
-    assert float(causal_lm_loss(network, rows(3, 7))) == pytest.approx(3.912023)  # ln 50
+    assert causal_lm_loss(network, rows(3, 7)).item() == pytest.approx(3.912023)  # ln 50
 
 
 def test_a_row_may_fill_the_context() -> None:
