@@ -110,7 +110,7 @@ def test_the_content_is_on_the_disk_before_its_name(
         is_folder = os.path.isdir(f"/proc/self/fd/{descriptor}")
         happened.append("folder" if is_folder else "content")
         if not is_folder:
-            assert os.fstat(descriptor).st_size == len(NEW)  # nothing left in Python's buffer
+            assert os.fstat(descriptor).st_size == 3  # nothing left in Python's buffer
         fsync(descriptor)
 
     def watched_replace(source: Path, target: Path) -> None:
@@ -120,7 +120,7 @@ def test_the_content_is_on_the_disk_before_its_name(
 
     monkeypatch.setattr(os, "fsync", watched_fsync)
     monkeypatch.setattr(os, "replace", watched_replace)
-    write_atomic(path, NEW)
+    write_atomic(path, b"new")
     assert happened == ["content", "name", "folder"]
 
 

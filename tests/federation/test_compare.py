@@ -114,7 +114,7 @@ def test_pooled_trains_one_model_on_the_text_of_all(comparison: Comparisons) -> 
     assert a["nll_nats"] != b["nll_nats"]
 
 
-@pytest.mark.parametrize("written", range(1, 11))
+@pytest.mark.parametrize("written", [1, 5, 9, 10])
 def test_stopped_between_columns_it_goes_on_to_the_same_figures(
     comparison: Comparisons, monkeypatch: pytest.MonkeyPatch, joint: Joint, written: int
 ) -> None:

@@ -46,7 +46,19 @@ CARD = ModelCard(
 )
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 MISREAD = ["no", "on", "~", "null", "1.0", "1e3", "0x10", "2001-01-01", "- a", "a: b", "#", "{"]
-UNPRINTABLE = ["\u2028", "\x85", "\x7f", "\ufeff", "\ufffe", "a\nb", "\\", '"', "'", "---", "模型 😀"]
+UNPRINTABLE = [
+    "\u2028",
+    "\x85",
+    "\x7f",
+    "\ufeff",
+    "\ufffe",
+    "a\nb",
+    "\\",
+    '"',
+    "'",
+    "---",
+    "模型 😀",
+]
 awkward = st.sampled_from(MISREAD + UNPRINTABLE)
 
 

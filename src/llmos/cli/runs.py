@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmos.curves import Series, svg_chart, terminal_chart
-from llmos.errors import UsageError
+from llmos.errors import LLMOSError, UsageError
 from llmos.records import JSON
 from llmos.storage import write_atomic
 
@@ -37,11 +37,15 @@ def list_runs(
     for run in _find(folder):
         from llmos.federation.report import load_state
 
-        state, entries = load_state(run)
         found += 1
+        try:
+            state, entries = load_state(run)
+        except LLMOSError:  # one damaged run must not hide the others
+            table.add_row(str(run), "", "", "damaged or not begun: see runs show", "", "")
+            continue
         table.add_row(
             str(run),
-            str(entries[0].body["recipe"]["name"]) if entries else "",
+            str(entries[0].body["recipe"]["name"]),
             ", ".join(state.expected),
             state.phase,
             f"{state.round}/{state.rounds}",

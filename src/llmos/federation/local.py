@@ -119,7 +119,7 @@ def train(
             "give the same names, or change agreement.members"
         )
     recipe = recipe.with_values({"agreement.members": sorted(paths)})
-    materials = {name: Material(Path(path), recipe) for name, path in paths.items()}
+    materials = {name: _material(name, Path(path), recipe) for name, path in paths.items()}
     require_free_space(folder.parent, _bytes_needed(recipe, len(paths)), "this run")
     with exclusive_lock(folder / ".lock", _busy(folder)):
         _require_no_run(folder)  # another process may have made one meanwhile
@@ -131,6 +131,13 @@ def train(
         except DataError:
             _remove_unless_trained(folder)
             raise
+
+
+def _material(name: str, path: Path, recipe: Recipe) -> Material:
+    try:
+        return Material(path, recipe)
+    except DataError as error:
+        raise DataError(f"the text of {name}: {error}") from error
 
 
 def _require_no_run(folder: Path) -> None:
