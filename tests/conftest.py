@@ -22,6 +22,8 @@ from llmos.provenance.ledger import Ledger
 from llmos.recipe import Recipe
 from llmos.storage import sha256_file
 
+quiet_transformers()  # read when transformers is imported, so before the test modules
+
 SETTINGS: dict[str, Any] = {
     "model.num_layers": 1,
     "model.num_heads": 2,
@@ -124,7 +126,6 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> b
 @pytest.fixture(scope="session")
 def joint(tmp_path_factory: pytest.TempPathFactory) -> Joint:
     """The tiny run, with its comparison."""
-    quiet_transformers()
     folder = tmp_path_factory.mktemp("joint")
     members = {"anna": folder / "texts" / "anna", "ben": folder / "texts" / "ben"}
     for seed, path in enumerate(members.values()):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from llmos.device import share_cores
+
 if TYPE_CHECKING:
     from llmos.federation.local import train
     from llmos.federation.verify import verify_run as verify
@@ -29,6 +31,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'llmos' has no attribute {name!r}")
+    share_cores()
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from llmos.errors import TrainingError
-from llmos.federation import compare
 from llmos.federation.compare import Comparison, Outcome, verdict
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.material import Material
@@ -21,7 +20,8 @@ from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
 from llmos.models.arrays import Vector, set_weights, vector_from_bytes
 from llmos.models.scoring import Scores
-from llmos.training.loop import use_deterministic
+from llmos.storage import write_atomic
+from llmos.training.loop import Trainer, use_deterministic
 
 if TYPE_CHECKING:
     from tests.conftest import Joint
@@ -122,17 +122,16 @@ def test_stopped_between_columns_it_goes_on_to_the_same_figures(
         pass
 
     count = 0
-    write = compare.write_atomic
 
     def stop(path: Path, data: bytes) -> None:
         nonlocal count
-        write(path, data)
+        write_atomic(path, data)
         count += 1
         if count == written:
             raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr(compare, "write_atomic", stop)
+        patch.setattr("llmos.federation.compare.write_atomic", stop)
         comparison({"evaluation.columns": ALL}).run()
     result = comparison({"evaluation.columns": ALL}).run()
     recorded = json.loads((joint.folder / "comparison.json").read_text())
@@ -179,14 +178,14 @@ def test_training_that_diverges_counts_up_to_its_best_step(
     comparison: Comparisons, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = comparison({"evaluation.columns": ["alone"]})
-    run = compare.Trainer.run
+    run = Trainer.run
 
-    def diverge(trainer: compare.Trainer, steps: int) -> Any:
+    def diverge(trainer: Trainer, steps: int) -> Any:
         if trainer.step >= 4:
             raise TrainingError("the loss became nan")
         return run(trainer, steps)
 
-    monkeypatch.setattr(compare.Trainer, "run", diverge)
+    monkeypatch.setattr(Trainer, "run", diverge)
     for outcome in compared.run()["columns"]["alone"].values():
         assert outcome["best_step"] <= 4 and outcome["steps"] == 6
 

@@ -336,7 +336,7 @@ def test_an_evaluation_of_another_round_or_by_another_key_is_left_out(
     evaluated = run.kinds("evaluated")[2]
     assert evaluated["evaluations"] == [] and evaluated["mean_bits_per_byte"] is None
     assert [e["member"] for e in evaluated["left_out"]] == ["anna", "ben"]
-    assert "2" not in run.coordinator.state.means
+    assert 2 not in run.coordinator.state.means
     assert verify_run(run.folder).problems == []
 
 

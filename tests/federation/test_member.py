@@ -14,6 +14,7 @@ from llmos.errors import LedgerError, ProtocolError, StorageError, TrainingError
 from llmos.federation.member import Member
 from llmos.federation.protocol import ledger_key
 from llmos.federation.verify import verify_run
+from llmos.models.scoring import score_texts
 from llmos.provenance.ledger import Ledger
 from llmos.training.loop import Trainer
 
@@ -145,17 +146,14 @@ def test_weights_whose_loss_is_no_number_are_told_and_left_out(
     stage: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = stage()
-    from llmos.federation import member as module
-
-    score = module.score_texts
 
     def diverged(*arguments: object, **options: object) -> object:
-        scores = score(*arguments, **options)  # type: ignore[arg-type]
+        scores = score_texts(*arguments, **options)  # type: ignore[arg-type]
         if run.coordinator.state.round == 2:
             return replace(scores, nll=np.full_like(scores.nll, np.nan))
         return scores
 
-    monkeypatch.setattr(module, "score_texts", diverged)
+    monkeypatch.setattr("llmos.federation.member.score_texts", diverged)
     run.close()
     evaluated = {body["round"]: body for body in run.kinds("evaluated")}
     assert evaluated[1]["evaluations"] == [] and len(evaluated[1]["left_out"]) == 2

@@ -80,9 +80,9 @@ def test_one_flipped_bit_in_any_protected_file_is_found_and_named(
             name = path.relative_to(run).as_posix()
             if name == "ledger.jsonl":
                 line = kept[:place].count(b"\n")
-                named = (f"line {line + 1}:", f"line {line + 2}:", f"entry {line} ")
+                named = [f"line {line + 1}:", f"line {line + 2}:", f"entry {line} "]
             else:
-                named = (name,)
+                named = [name]
             assert any(n in p for n in named for p in found), (name, place, bit, found)
         path.write_bytes(kept)
     assert problems(run) == []

@@ -15,6 +15,7 @@ import typer
 
 from llmos import __version__
 from llmos.cli import demo, generate, recipe, runs, storyworld, train, verify
+from llmos.device import share_cores
 from llmos.errors import LLMOSError
 
 WELCOME = f"""\
@@ -76,6 +77,7 @@ def main() -> None:
         # Text of any language must not stop a command in a terminal that cannot show it.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    share_cores()
     try:
         app()
     except LLMOSError as error:

@@ -46,13 +46,11 @@ class MemberProcesses:
     def __enter__(self) -> MemberProcesses:
         for name, command in self._commands.items():
             with self._logs[name].open("ab") as log:
-                # Threads that wait without spinning: several members share the same cores.
                 self._running[name] = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
                 )
         return self
 
