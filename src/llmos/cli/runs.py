@@ -32,7 +32,10 @@ def list_runs(
     """List the runs under a folder (this one unless told otherwise)."""
     if context.invoked_subcommand is not None:
         return
-    table = Table("run", "recipe", "members", "phase", "round", "held out, bits/byte")
+    table = Table()
+    table.add_column("run", no_wrap=True, overflow="ignore")
+    for name in ("recipe", "members", "phase", "round", "held out, bits/byte"):
+        table.add_column(name)
     found = 0
     for run in _find(folder):
         from llmos.federation.report import load_state
