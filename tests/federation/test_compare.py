@@ -15,9 +15,9 @@ from llmos.errors import TrainingError
 from llmos.federation.compare import Comparison, Outcome, verdict
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.material import Material
-from llmos.federation.member import Workbench
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
+from llmos.federation.workbench import Workbench
 from llmos.models.arrays import Vector, set_weights, vector_from_bytes
 from llmos.models.scoring import Scores
 from llmos.storage import write_atomic

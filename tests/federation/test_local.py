@@ -16,10 +16,10 @@ from llmos.errors import DataError, LLMOSError, RecipeError, StorageError, Usage
 from llmos.federation import local
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.material import Material
-from llmos.federation.member import Workbench
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
 from llmos.federation.verify import verify_run
+from llmos.federation.workbench import Workbench
 from llmos.models.arrays import get_weights, set_weights, vector_from_bytes
 from llmos.provenance.ledger import Ledger
 from llmos.storage import exclusive_lock

@@ -27,7 +27,7 @@ import numpy as np
 from llmos.data.packing import PackedSequences
 from llmos.errors import TrainingError
 from llmos.federation.checks import mean_bits_per_byte
-from llmos.federation.member import Workbench
+from llmos.federation.workbench import Workbench
 from llmos.metrics.bootstrap import bootstrap_difference
 from llmos.models.arrays import Vector, get_weights, set_weights
 from llmos.models.scoring import Scores

@@ -26,7 +26,7 @@ Vector = npt.NDArray[np.float32]
 BLOCK = 256
 """Values that share one scale in int8."""
 _T = TypeVar("_T", bound=np.generic)
-_CHUNK = BLOCK << 12  # about a million values at a time, so that temporary arrays stay small
+_CHUNK = BLOCK << 8  # 65,536 values at a time: temporary arrays that fit a core's cache
 
 
 class Codec(Protocol):

@@ -23,7 +23,6 @@ from llmos.federation.checks import (
     mean_bits_per_byte,
 )
 from llmos.federation.compression import CODECS
-from llmos.federation.member import open_key
 from llmos.federation.protocol import (
     Exchange,
     evaluation_key,
@@ -47,7 +46,7 @@ from llmos.models.tokenizer import (
     tokenizer_to_bytes,
 )
 from llmos.provenance.ledger import Entry, Ledger
-from llmos.provenance.signing import verify
+from llmos.provenance.signing import open_key, verify
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_file, sha256_hex
@@ -74,7 +73,7 @@ class Coordinator:
         self.strategy = make_strategy(self.recipe)
         self.clock = Stopwatch()
         self.state = RunState()
-        self._base: tuple[str, Vector] | None = None
+        self._vectors: dict[str, Vector] = {}  # of the open round, by sha256: read and decoded once
         self._heads: set[str] = set()
         self._empty_rounds = 0
         for entry in ledger.entries:
@@ -306,17 +305,20 @@ class Coordinator:
         return True
 
     def _delta(self, update: JSON) -> Vector:
-        with self.clock("exchange"):
-            data = get_blob(self.exchange, update["update_sha256"])
-        with self.clock("compression"):
-            return CODECS[update["codec"]].decode(data, update["values"])
+        digest = update["update_sha256"]
+        if digest not in self._vectors:
+            with self.clock("exchange"):
+                data = get_blob(self.exchange, digest)
+            with self.clock("compression"):
+                self._vectors[digest] = CODECS[update["codec"]].decode(data, update["values"])
+        return self._vectors[digest]
 
-    def _load_base(self) -> Vector:
-        digest = self.state.base_sha256
-        if self._base is None or self._base[0] != digest:
+    def _stored(self, digest: str) -> Vector:
+        """Weights or outer state."""
+        if digest not in self._vectors:
             data = get_blob(self.exchange, digest)
-            self._base = (digest, vector_from_bytes(data, self.state.layout.size))
-        return self._base[1]
+            self._vectors[digest] = vector_from_bytes(data, self.state.layout.size)
+        return self._vectors[digest]
 
     def _merge(self) -> None:
         state = self.state
@@ -326,11 +328,9 @@ class Coordinator:
         )
         contributions = [Contribution(m, shares[m], self._delta(u)) for m, u in updates.items()]
         with self.clock("merge"):
-            outer = {
-                name: vector_from_bytes(get_blob(self.exchange, digest), state.layout.size)
-                for name, digest in state.outer.items()
-            }
-            merged, outer = self.strategy.merge(self._load_base(), contributions, outer)
+            before = {name: self._stored(digest) for name, digest in state.outer.items()}
+            base = self._stored(state.base_sha256)
+            merged, outer = self.strategy.merge(base, contributions, before)
         with self.clock("checkpoint"):
             digest = put_blob(self.exchange, vector_to_bytes(merged))
             outer_sha256 = {
@@ -348,7 +348,7 @@ class Coordinator:
                 "outer_sha256": outer_sha256,
             },
         )
-        self._base = (digest, merged)
+        self._vectors = {digest: merged, **{outer_sha256[name]: v for name, v in outer.items()}}
         self._forget(stale - set(outer_sha256.values()), updates)
         tokens = sum(u["tokens"] for u in updates.values())
         self._log(

@@ -11,10 +11,10 @@ from pathlib import Path
 from llmos.federation.compare import Comparison
 from llmos.federation.coordinator import Coordinator
 from llmos.federation.material import Material
-from llmos.federation.member import Workbench
 from llmos.federation.model_card import make_card
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import traffic
+from llmos.federation.workbench import Workbench
 from llmos.models.arrays import Vector, vector_from_bytes
 from llmos.models.publish import write_model_folder
 from llmos.models.tokenizer import tokenizer_from_bytes

@@ -24,7 +24,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 
-from llmos.data.packing import PackedSequences
 from llmos.errors import DataError, ProtocolError, TrainingError
 from llmos.federation.checks import LONGEST_REASON
 from llmos.federation.compression import CODECS, encode_with_feedback
@@ -41,59 +40,15 @@ from llmos.federation.protocol import (
 )
 from llmos.federation.state import RunState
 from llmos.federation.timing import Stopwatch
+from llmos.federation.workbench import Workbench
 from llmos.models.arrays import Vector, get_weights, set_weights, vector_from_bytes
 from llmos.models.disclosure import counts_to_bytes, disclose, disclosure_report
-from llmos.models.families import build_model
-from llmos.models.scoring import Scores, score_texts
-from llmos.models.tokenizer import END_OF_TEXT, token_byte_lengths, token_id, tokenizer_from_bytes
 from llmos.provenance.ledger import parse_entry
-from llmos.provenance.signing import SigningKey, generate_key, load_key, sign
-from llmos.recipe import Recipe, load_recipe
+from llmos.provenance.signing import open_key, sign
+from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_hex, storage_errors, write_atomic
 from llmos.training.loop import Trainer
-
-
-class Workbench:
-    """What a member trains and scores with, once the tokenizer is agreed."""
-
-    def __init__(self, recipe: Recipe, material: Material, tokenizer_bytes: bytes) -> None:
-        self.recipe = recipe
-        self.material = material
-        self.tokenizer = tokenizer_from_bytes(tokenizer_bytes)
-        # A member's text may spell a special token; it must not become one.
-        self.tokenizer.encode_special_tokens = True
-        self.end = token_id(self.tokenizer, END_OF_TEXT)
-        self.byte_lengths = token_byte_lengths(self.tokenizer)
-        self.model = build_model(recipe.model, self.tokenizer, recipe.seed)
-        tokens = material.tokens(self.tokenizer, self.end)
-        self.data = PackedSequences(tokens, recipe.training.sequence_length, recipe.seed)
-
-    def trainer(self, total_steps: int, peak: float = 1.0) -> Trainer:
-        return Trainer(
-            self.model,
-            self.data,
-            self.recipe.training,
-            objective=self.recipe.objective.name,
-            total_steps=total_steps,
-            seed=self.recipe.seed,
-            peak=peak,
-        )
-
-    def score(self, split: str) -> Scores:
-        """Score the model as it stands on the held-out `split` (validation or test)."""
-        material = self.material
-        is_test = split == "test"
-        return score_texts(
-            self.model,
-            material.test_texts() if is_test else material.validation_texts(),
-            lambda text: self.tokenizer.encode(text, add_special_tokens=False).ids,
-            self.byte_lengths,
-            begin=self.end,
-            length=self.recipe.training.sequence_length,
-            stride=self.recipe.evaluation.stride,
-            block_bytes=material.test_block_bytes if is_test else 0,
-        )
 
 
 class Member:
@@ -393,8 +348,3 @@ class Member:
         self._post(key, "closing", {"head": self.state.head, "entries": self.state.entries})
         self._log("signed off")
         return True
-
-
-def open_key(path: Path) -> SigningKey:
-    """The key at `path`, made on first use."""
-    return load_key(path) if path.exists() else generate_key(path)

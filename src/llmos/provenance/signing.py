@@ -113,6 +113,11 @@ def load_key(path: Path, passphrase: str | None = None) -> SigningKey:
     return _signing_key(private)
 
 
+def open_key(path: Path) -> SigningKey:
+    """The key at `path`, made on first use. Raises like `load_key` and `generate_key`."""
+    return load_key(path) if path.exists() else generate_key(path)
+
+
 def sign(key: SigningKey, kind: str, body: dict[str, Any]) -> dict[str, Any]:
     """`body` with `signer` (the public key) and `signature` added, both as hexadecimal text.
 
