@@ -64,14 +64,14 @@ def test_rows_and_columns_have_a_fixed_order() -> None:
         "alone",
         "alone, whole budget",
         "together",
-        "together - alone, 95 %",
+        "difference, 95 %",
         "verdict",
     ]
     assert rows == [
         ["anna", "2.125", "2.000", "2.500", "+0.500 (+0.250 to +0.750)",
-         "lost (together against alone, whole budget)"],
+         "lost"],
         ["ben", "3.250", "3.500", "3.000", "-0.250 (no interval: one unit)",
-         "no clear difference (together against alone)"],
+         "no clear difference"],
         ["mean", "2.688", "2.750", "2.750", "", ""],
     ]  # fmt: skip
 

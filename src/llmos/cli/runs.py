@@ -122,7 +122,7 @@ def show(
 
 def print_outcome(run: Path, console: Console | None = None) -> None:
     """The comparison, the traffic, where the time went, and the model's folder."""
-    from llmos.federation.report import comparison_rows, load_state, times
+    from llmos.federation.report import comparison_rows, difference_note, load_state, times
 
     console = console or Console()
     state, _ = load_state(run)
@@ -133,6 +133,7 @@ def print_outcome(run: Path, console: Console | None = None) -> None:
         ):
             header, rows = comparison_rows(state.comparison, figure)
             _print_table(console, title, header, rows)
+        console.print(difference_note(state.comparison), highlight=False, soft_wrap=True)
         _print_traffic(console, state.comparison)
     elif state.test:
         rows = [

@@ -34,7 +34,7 @@ def comparison_rows(
     # Differences are in bits per byte, so they stand in that table only.
     with_differences = figure == "bits_per_byte"
     if with_differences:
-        header += ["together - alone, 95 %", "verdict"]
+        header += ["difference, 95 %", "verdict"]
     rows = []
     members = sorted(next(iter(columns.values())))
     for member in members:
@@ -59,11 +59,21 @@ def _difference_cells(difference: JSON | None) -> list[str]:
     interval = "no interval: one unit"
     if difference["low"] is not None:
         interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
-    names = f"{COLUMN_NAMES[difference['together']]} against {COLUMN_NAMES[difference['alone']]}"
-    return [
-        f"{difference['bits_per_byte']:+.3f} ({interval})",
-        f"{difference['verdict']} ({names})",
-    ]
+    return [f"{difference['bits_per_byte']:+.3f} ({interval})", difference["verdict"]]
+
+
+def difference_note(comparison: JSON) -> str:
+    """Which columns the differences are between, in a sentence; empty where there are none."""
+    pairs: dict[str, list[str]] = {}
+    for member, found in sorted(comparison["differences"].items()):
+        pair = f"{COLUMN_NAMES[found['together']]} against {COLUMN_NAMES[found['alone']]}"
+        pairs.setdefault(pair, []).append(member)
+    if not pairs:
+        return ""
+    said = "; ".join(f"{pair} for {', '.join(members)}" for pair, members in pairs.items())
+    return (
+        f"difference: the best together against the best alone, chosen on validation text ({said})"
+    )
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -77,8 +87,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def comparison_markdown(comparison: JSON) -> str:
-    """The comparison in bits per byte as Markdown."""
-    return markdown_table(*comparison_rows(comparison))
+    """The comparison in bits per byte as Markdown, with its note."""
+    note = difference_note(comparison)
+    return markdown_table(*comparison_rows(comparison)) + (f"\n\n{note}" if note else "")
 
 
 def traffic(recipe: Recipe, entries: Iterable[Entry]) -> JSON:
