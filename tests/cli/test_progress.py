@@ -30,10 +30,11 @@ def events(progress: RunProgress) -> None:
                 }
             )
         progress({"event": "rejected", "round": 2, "member": "ben", "reason": "value 1 is [nan]"})
-        progress(
-            {"event": "column", "column": "alone", "member": "a", "bits_per_byte": 3.0,
-             "done": 1, "total": 1}
-        )  # fmt: skip
+        for done in (1, 2):
+            progress(
+                {"event": "column", "column": "alone", "member": "a", "bits_per_byte": 3.0,
+                 "done": done, "total": 2}
+            )  # fmt: skip
 
 
 def test_plain_lines_are_rare_but_the_last_round_is_told(
@@ -50,7 +51,8 @@ def test_plain_lines_are_rare_but_the_last_round_is_told(
         "[   0.0 s] training 1/4: no update",
         "[   0.0 s] training 4/4: loss 2.500 nats/token",
         "round 2: update of ben rejected: value 1 is [nan]",
-        "[   0.0 s] comparing 1/1: alone, a: 3.000 bits/byte",
+        "[   0.0 s] comparing 1/2: alone, a: 3.000 bits/byte",
+        "[   0.0 s] comparing 2/2: alone, a: 3.000 bits/byte",
     ]
 
 
@@ -59,7 +61,7 @@ def test_a_terminal_gets_a_bar_of_each_kind() -> None:
     progress.console = Console(file=out, width=200, force_terminal=True)
     events(progress)
     text = out.getvalue()
-    assert "comparing: alone, a: 3.000 bits/byte" in text and "1/1" in text
+    assert "comparing: alone, a: 3.000 bits/byte" in text and "2/2" in text
     assert "anna: signed the recipe, admitted" in text
 
 

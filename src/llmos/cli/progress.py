@@ -31,6 +31,7 @@ class RunProgress:
         self.last = 0.0
         self.bar: Progress | None = None
         self.task: TaskID | None = None
+        self.phase = ""
         self.started = time.monotonic()
 
     def __enter__(self) -> RunProgress:
@@ -98,10 +99,10 @@ class RunProgress:
 
     def _advance(self, what: str, text: str, done: int, total: int) -> None:
         if self.bar is not None:
-            if self.task is None or self.bar.tasks[self.task].fields.get("what") != what:
+            if self.task is None or self.phase != what:
                 if self.task is not None:
                     self.bar.remove_task(self.task)
-                self.task = self.bar.add_task("", total=total, what=what)
+                self.task, self.phase = self.bar.add_task("", total=total), what
             self.bar.update(self.task, description=f"{what}: {text}", completed=done)
             return
         now = time.monotonic()
