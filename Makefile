@@ -42,10 +42,8 @@ docs: $(STAMP)  ## write the documents that are made from the code
 	$(BIN)/llmos recipe keys > docs/recipe.md.new
 	mv docs/recipe.md.new docs/recipe.md
 
-bench: $(STAMP)  ## measure speed, as ratios within one run
-	@set -e; found=0; for file in benchmarks/*.py; do \
-	  if [ -e "$$file" ]; then found=1; echo "== $$file"; $(BIN)/python "$$file"; fi; done; \
-	if [ $$found = 0 ]; then echo "benchmarks/ holds no benchmark yet"; fi
+bench: $(STAMP)  ## measure against other ways, as ratios within one run (CORPUS=file: your own text)
+	$(BIN)/python benchmarks/iid.py --seeds 1 --rounds 4 $(if $(CORPUS),--corpus $(CORPUS))
 
 clean:  ## remove what was built (.venv, caches); runs and data stay
 	rm -rf $(VENV) build dist src/*.egg-info

@@ -1,6 +1,6 @@
 """IID check: one corpus dealt to 4 members, H = 50, against one process at equal tokens.
 
-    python benchmarks/iid.py --corpus FILE_OR_FOLDER [--seeds 3] [--rounds 8] [--out FILE]
+    python benchmarks/iid.py [--corpus FILE_OR_FOLDER] [--seeds 3] [--rounds 8] [--out FILE]
 
 Prints, for every seed, the test loss of the joint run and of single-process training on all text
 with the same number of tokens, in two forms: the same number of sequential steps with a batch four
@@ -21,6 +21,7 @@ import numpy as np
 from llmos.data.documents import cut
 from llmos.data.packing import PackedSequences
 from llmos.data.sources import read_source
+from llmos.data.storyworld.stories import write_stories
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.local import train
 from llmos.federation.material import Material
@@ -28,7 +29,7 @@ from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
 from llmos.federation.workbench import Workbench
 from llmos.models.arrays import set_weights, vector_from_bytes
-from llmos.recipe import Recipe, parse_recipe
+from llmos.recipe import Recipe, parse_assignment, parse_recipe
 from llmos.storage import sha256_hex
 from llmos.training.loop import Trainer
 
@@ -121,17 +122,19 @@ def measure(recipe: Recipe, paths: dict[str, Path], folder: Path) -> dict[str, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, help="default: synthetic stories in English")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    from llmos.recipe import parse_assignment
-
     overrides = dict(parse_assignment(text) for text in arguments.set)
     with tempfile.TemporaryDirectory() as folder:
-        paths = deal(arguments.corpus, Path(folder))
+        corpus = arguments.corpus
+        if corpus is None:
+            corpus = Path(folder) / "stories"
+            write_stories(corpus, 4000, ["en"])
+        paths = deal(corpus, Path(folder))
         for seed in range(arguments.seeds):
             recipe = parse_recipe(RECIPE).with_values(
                 {"seed": seed, "rounds.count": arguments.rounds, **overrides}
