@@ -17,7 +17,8 @@ from llmos.data.storyworld.world import sample_story
 from llmos.errors import LedgerError, UsageError
 from llmos.recipe import load_recipe
 
-LANGUAGES = ("en", "zh", "fr", "es")
+NAMES = {"en": "English", "zh": "Chinese", "fr": "French", "es": "Spanish"}
+LANGUAGES = tuple(NAMES)
 # Stories of a member: most in its own language, some in each other one, none told twice.
 HOME_STORIES = 48
 OTHER_STORIES = 24
@@ -25,7 +26,6 @@ OTHER_STORIES = 24
 MEMBER_SPACE, LANGUAGE_SPACE = 100_000, 10_000
 UNSEEN = 900_000
 SAMPLES, SHOWN, TEMPERATURE = 8, 2, 0.5
-NAMES = {"en": "English", "zh": "Chinese", "fr": "French", "es": "Spanish"}
 
 
 def demo(

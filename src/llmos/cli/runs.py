@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from llmos.curves import Series, svg_chart, terminal_chart
 from llmos.errors import LLMOSError, UsageError
+from llmos.metrics.perplexity import bits_per_byte
 from llmos.records import JSON
 from llmos.storage import write_atomic
 
@@ -137,7 +137,7 @@ def print_outcome(run: Path, console: Console | None = None) -> None:
         _print_traffic(console, state.comparison)
     elif state.test:
         rows = [
-            [member, f"{s['nll_nats'] / math.log(2) / s['bytes']:.3f}"]
+            [member, f"{bits_per_byte(s['nll_nats'], s['bytes']):.3f}"]
             for member, s in sorted(state.test.items())
         ]
         _print_table(console, "held-out test text", ["member", "bits per byte"], rows)
