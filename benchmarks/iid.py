@@ -24,10 +24,10 @@ from llmos.data.sources import read_source
 from llmos.data.storyworld.stories import write_stories
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.local import train
-from llmos.federation.material import Material
+from llmos.training.material import Material
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
-from llmos.federation.workbench import Workbench
+from llmos.training.workbench import Workbench
 from llmos.models.arrays import set_weights, vector_from_bytes
 from llmos.recipe import Recipe, parse_assignment, parse_recipe
 from llmos.storage import sha256_hex

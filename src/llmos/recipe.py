@@ -13,6 +13,16 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from llmos.errors import RecipeError
+from llmos.recipe_about import SLUG, SLUG_WORDS, about
+from llmos.recipe_joint import (
+    AggregationSection,
+    AgreementSection,
+    CompressionSection,
+    EvaluationSection,
+    PrivacySection,
+    PublicationSection,
+    RoundsSection,
+)
 from llmos.recipe_keys import (
     Key,
     check_value,
@@ -23,21 +33,13 @@ from llmos.recipe_keys import (
     shown_name,
 )
 from llmos.recipe_schema import (
-    SLUG,
-    SLUG_WORDS,
-    AggregationSection,
-    AgreementSection,
-    CompressionSection,
+    CheckpointSection,
     DataSection,
-    EvaluationSection,
+    LoraSection,
     ModelSection,
     ObjectiveSection,
-    PrivacySection,
-    PublicationSection,
-    RoundsSection,
     TokenizerSection,
     TrainingSection,
-    about,
 )
 from llmos.recipe_text import recipe_markdown, recipe_toml
 from llmos.records import canonical_json
@@ -48,9 +50,11 @@ __all__ = [
     "RECIPE_VERSION",
     "AggregationSection",
     "AgreementSection",
+    "CheckpointSection",
     "CompressionSection",
     "DataSection",
     "EvaluationSection",
+    "LoraSection",
     "ModelSection",
     "ObjectiveSection",
     "PrivacySection",
@@ -68,6 +72,17 @@ __all__ = [
 ]
 
 RECIPE_VERSION = 1
+DIMENSIONS = ("num_layers", "num_heads", "hidden_size")
+SIZES: dict[str, tuple[int, int, int]] = {
+    "tiny": (2, 2, 64),
+    "10m": (6, 6, 288),
+    "14m": (6, 6, 384),
+    "124m": (12, 12, 768),  # GPT-2, BERT base, T5 base
+    "350m": (24, 16, 1024),  # GPT-2 medium, BERT large, T5 large
+    "1b": (24, 16, 2048),  # GPT-3 XL (arXiv 2005.14165, table 2.1)
+    "7b": (32, 32, 4096),  # GPT-3 6.7B, Llama 7B
+}
+"""Blocks, heads and width by the name of a size; T5 has as many blocks in each of its halves."""
 LARGEST_FILE = 256 * 1024
 """bytes; the keys of a recipe fit many times over, and hostile TOML stays cheap to refuse."""
 
@@ -105,6 +120,8 @@ class Recipe:
     data: DataSection = field(default_factory=DataSection)
     objective: ObjectiveSection = field(default_factory=ObjectiveSection)
     training: TrainingSection = field(default_factory=TrainingSection)
+    lora: LoraSection = field(default_factory=LoraSection)
+    checkpoint: CheckpointSection = field(default_factory=CheckpointSection)
     rounds: RoundsSection = field(default_factory=RoundsSection)
     aggregation: AggregationSection = field(default_factory=AggregationSection)
     compression: CompressionSection = field(default_factory=CompressionSection)
@@ -151,9 +168,24 @@ class Recipe:
         """All keys as TOML that `parse_recipe` reads back as an equal recipe."""
         return recipe_toml(self.flat(), KEYS, SECTION_DOCS, comments)
 
+    def agreed(self) -> dict[str, Any]:
+        """What is hashed, signed and kept in the ledger, nested.
+
+        All keys, but those that came `later` only where they differ from their default: so a
+        recipe of an older llmos keeps its sha256.
+        """
+        nested = self.to_dict()
+        for name, key in KEYS.items():
+            section, _, leaf = name.rpartition(".")
+            place = nested[section] if section else nested
+            default = list(key.default) if isinstance(key.default, tuple) else key.default
+            if key.about.later and place[leaf] == default:
+                del place[leaf]
+        return {name: value for name, value in nested.items() if value != {}}
+
     def canonical(self) -> bytes:
-        """The RFC 8785 JSON of `to_dict()`: what is hashed, signed and kept in the ledger."""
-        return canonical_json(self.to_dict())
+        """The RFC 8785 JSON of `agreed()`."""
+        return canonical_json(self.agreed())
 
     def sha256(self) -> str:
         """SHA-256 of `canonical()`, 64 hexadecimal digits: what members agree on."""
@@ -165,6 +197,9 @@ class Recipe:
         Raises `RecipeError` for an unknown key or a value that does not fit.
         """
         changed = self.to_dict()
+        if values.get("model.size", self.model.size) != self.model.size:
+            for leaf in DIMENSIONS:  # those of the size before
+                del changed["model"][leaf]
         for name, value in values.items():
             if name not in KEYS:
                 raise RecipeError(_unknown_key(name, value))
@@ -288,10 +323,16 @@ def _build(data: Mapping[str, Any]) -> Recipe:
         for leaf in value:
             if f"{name}.{leaf}" not in KEYS:
                 raise RecipeError(_unknown_key(f"{name}.{leaf}", value[leaf]))
-        values[name] = section(**value)
+        values[name] = section(**(_sized(value) if name == "model" else value))
     if "name" not in values:
         raise RecipeError('has no name: add a line such as name = "my-run" at the top')
     return Recipe(**values)
+
+
+def _sized(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values of [model] with the dimensions of its size, where it names one."""
+    size = SIZES.get(str(model.get("size", "")))
+    return {**dict(zip(DIMENSIONS, size, strict=True)), **model} if size else model
 
 
 def _check_version(version: Any) -> None:
@@ -322,8 +363,30 @@ def _unknown_section(name: str, value: Any) -> str:
 
 def _check_together(recipe: Recipe) -> None:
     """The rules between keys."""
-    model, training, data = recipe.model, recipe.training, recipe.data
-    evaluation, agreement = recipe.evaluation, recipe.agreement
+    _check_model(recipe.model)
+    _check_lengths(recipe)
+    _check_objective(recipe)
+    data, agreement = recipe.data, recipe.agreement
+    if data.validation + data.test >= 1:
+        raise RecipeError(
+            f"data.validation = {data.validation} and data.test = {data.test} leave nothing to "
+            "train on: lower them so that their sum is below 1"
+        )
+    if recipe.evaluation.select == "best" and data.validation == 0:
+        raise RecipeError(
+            "evaluation.select = 'best' needs validation text, but data.validation = 0: raise it, "
+            'or write select = "last"'
+        )
+    if agreement.members and agreement.quorum > len(agreement.members):
+        raise RecipeError(
+            f"agreement.quorum = {agreement.quorum} is more than the {len(agreement.members)} "
+            "members named: lower it, or name all members"
+        )
+
+
+def _check_model(model: ModelSection) -> None:
+    if model.base:
+        return  # its dimensions are those of the base
     head, rest = divmod(model.hidden_size, model.num_heads)
     if rest:
         raise RecipeError(
@@ -335,27 +398,49 @@ def _check_together(recipe: Recipe) -> None:
             f"model.hidden_size = {model.hidden_size} gives each head an odd width ({head}), which "
             "llama's rotary positions cannot use: choose an even multiple of model.num_heads"
         )
+    groups = model.num_key_value_heads
+    if groups and (model.family != "llama" or model.num_heads % groups):
+        raise RecipeError(
+            f"model.num_key_value_heads = {groups} needs the family llama and must divide "
+            f"model.num_heads = {model.num_heads}: change it, or leave the line out"
+        )
+
+
+def _check_lengths(recipe: Recipe) -> None:
+    model, training = recipe.model, recipe.training
     for name, value in (
         ("training.sequence_length", training.sequence_length),
-        ("evaluation.stride", evaluation.stride),
+        ("evaluation.stride", recipe.evaluation.stride),
     ):
         if value > model.context_length:
             raise RecipeError(
                 f"{name} = {value} is longer than model.context_length = {model.context_length}: "
                 "lower the first or raise the second"
             )
-    if data.validation + data.test >= 1:
+
+
+FAMILIES_OF = {
+    "causal_lm": ("gpt2", "llama"),
+    "instruction": ("gpt2", "llama"),
+    "masked_lm": ("bert",),
+    "span_corruption": ("t5",),
+    "seq2seq": ("t5",),
+    "classification": ("gpt2", "llama", "bert", "t5"),
+    "extractive_qa": ("gpt2", "llama", "bert", "t5"),
+}
+"""Which families of new models can learn an objective."""
+
+
+def _check_objective(recipe: Recipe) -> None:
+    objective, model = recipe.objective, recipe.model
+    families = FAMILIES_OF[objective.name]
+    if not model.base and model.family not in families:
         raise RecipeError(
-            f"data.validation = {data.validation} and data.test = {data.test} leave nothing to "
-            "train on: lower them so that their sum is below 1"
+            f"objective.name = {objective.name!r} cannot be learnt by model.family = "
+            f"{model.family!r}: choose the family {' or '.join(families)}"
         )
-    if evaluation.select == "best" and data.validation == 0:
+    if objective.name == "classification" and len(objective.labels) < 2:
         raise RecipeError(
-            "evaluation.select = 'best' needs validation text, but data.validation = 0: raise it, "
-            'or write select = "last"'
-        )
-    if agreement.members and agreement.quorum > len(agreement.members):
-        raise RecipeError(
-            f"agreement.quorum = {agreement.quorum} is more than the {len(agreement.members)} "
-            "members named: lower it, or name all members"
+            f"objective.labels = {shown(list(objective.labels))} are too few to classify: name "
+            'at least two, such as ["negative", "positive"]'
         )

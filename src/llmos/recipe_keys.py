@@ -10,7 +10,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 from llmos.errors import RecipeError
-from llmos.recipe_schema import About
+from llmos.recipe_about import About
 
 SAFE_INTEGER = 2**53
 """Beyond it, integers are not the same number in every JSON reader (RFC 8785, 3.2.2.3)."""

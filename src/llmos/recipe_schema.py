@@ -1,43 +1,18 @@
-"""The sections and keys of a recipe, each with its meaning, unit and range.
+"""The sections of a recipe about the model, its text and its training: each key with its meaning.
 
-To add a key: one field here, with its `about(...)`; checks, `llmos recipe` and docs/recipe.md
-follow. A changed default changes the sha256 of agreed recipes, so it needs a new recipe version.
+To add a key: one field here, with its `about(...)`, marked `later=True`; checks, `llmos recipe`
+and docs/recipe.md follow. A changed default changes the sha256 of agreed recipes, so it needs a
+new recipe version. What the members do together is in `recipe_joint`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-SLUG = r"[a-z0-9][a-z0-9_-]{0,39}"
-SLUG_WORDS = "1 to 40 of a-z, 0-9, _ and -, starting with a letter or digit"
+from llmos.recipe_about import about
 
-
-@dataclass(frozen=True)
-class About:
-    """What is known of one key beyond its type and default.
-
-    `minimum` and `maximum` belong to the range, `above` and `below` do not. For text, `pattern`
-    is a regular expression for the whole value and `pattern_words` says it in words; for lists,
-    all of these hold for each item, and `items` are the fewest and most items.
-    """
-
-    doc: str
-    unit: str = ""
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    above: float | None = None
-    below: float | None = None
-    pattern: str | None = None
-    pattern_words: str = ""
-    items: tuple[int, int] = (0, 1000)
-
-
-def about(doc: str, **known: Any) -> Mapping[str, About]:
-    """The `metadata` of one field; the arguments are those of `About`."""
-    return {"about": About(doc, **known)}
+FIELD = r"[^\s./\\]{1,64}"
+FIELD_WORDS = "1 to 64 characters without blanks, dots and slashes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +20,24 @@ class ModelSection:
     """The network, as a class of the transformers library."""
 
     family: str = field(
-        default="gpt2", metadata=about("architecture of the network", choices=("gpt2", "llama"))
+        default="gpt2",
+        metadata=about("architecture of the network", choices=("gpt2", "llama", "bert", "t5")),
+    )
+    size: str = field(
+        default="",
+        metadata=about(
+            "a size by name, for the dimensions that the recipe does not state",
+            choices=("", "tiny", "10m", "14m", "124m", "350m", "1b", "7b"),
+            later=True,
+        ),
+    )
+    base: str = field(
+        default="",
+        metadata=about(
+            "folder (or name on a hub, if it was fetched before) of a transformers model to go on "
+            "from, with its own dimensions and tokenizer; empty: a new model",
+            later=True,
+        ),
     )
     num_layers: int = field(
         default=4, metadata=about("transformer blocks", minimum=1, maximum=1024)
@@ -56,6 +48,26 @@ class ModelSection:
     hidden_size: int = field(
         default=128,
         metadata=about("width of the network; divisible by num_heads", minimum=1, maximum=65536),
+    )
+    num_key_value_heads: int = field(
+        default=0,
+        metadata=about(
+            "llama: heads of keys and values, shared by groups of attention heads (arXiv "
+            "2305.13245); 0: as many as num_heads",
+            minimum=0,
+            maximum=1024,
+            later=True,
+        ),
+    )
+    intermediate_size: int = field(
+        default=0,
+        metadata=about(
+            "width inside each feed-forward block; 0: the usual one, 4 times hidden_size "
+            "(llama: 8/3, its three matrices hold as many weights)",
+            minimum=0,
+            maximum=1048576,
+            later=True,
+        ),
     )
     context_length: int = field(
         default=128,
@@ -111,8 +123,35 @@ class DataSection:
         default="text",
         metadata=about(
             "field of a JSON Lines record that holds the text",
-            pattern=r"[^\s./\\]{1,64}",
-            pattern_words="1 to 64 characters without blanks, dots and slashes",
+            pattern=FIELD,
+            pattern_words=FIELD_WORDS,
+        ),
+    )
+    source_field: str = field(
+        default="source",
+        metadata=about(
+            "seq2seq, instruction: field of a record with the source or the prompt",
+            pattern=FIELD,
+            pattern_words=FIELD_WORDS,
+            later=True,
+        ),
+    )
+    target_field: str = field(
+        default="target",
+        metadata=about(
+            "seq2seq, instruction: field of a record with the target or the answer",
+            pattern=FIELD,
+            pattern_words=FIELD_WORDS,
+            later=True,
+        ),
+    )
+    label_field: str = field(
+        default="label",
+        metadata=about(
+            "classification: field of a record with the label",
+            pattern=FIELD,
+            pattern_words=FIELD_WORDS,
+            later=True,
         ),
     )
     part_bytes: int = field(
@@ -151,7 +190,55 @@ class ObjectiveSection:
 
     name: str = field(
         default="causal_lm",
-        metadata=about("causal_lm: predict the next token", choices=("causal_lm",)),
+        metadata=about(
+            "causal_lm: predict the next token; masked_lm: BERT's masked tokens and next "
+            "sentence (arXiv 1810.04805); span_corruption: T5's (arXiv 1910.10683); seq2seq: "
+            "source to target; instruction: prompt or chat to answer; classification: text to "
+            "label; extractive_qa: the answer's place in a context",
+            choices=(
+                "causal_lm",
+                "masked_lm",
+                "span_corruption",
+                "seq2seq",
+                "instruction",
+                "classification",
+                "extractive_qa",
+            ),
+        ),
+    )
+    noise_share: float = field(
+        default=0.15,
+        metadata=about(
+            "masked_lm, span_corruption: tokens hidden from the model",
+            unit="share",
+            above=0.0,
+            below=1.0,
+            later=True,
+        ),
+    )
+    span_length: float = field(
+        default=3.0,
+        metadata=about(
+            "span_corruption: mean length of a hidden span",
+            unit="tokens",
+            minimum=1.0,
+            maximum=1000.0,
+            later=True,
+        ),
+    )
+    next_sentence: bool = field(
+        default=True,
+        metadata=about(
+            "masked_lm: also tell whether the second half follows the first, or comes from another "
+            "document (half of the pairs)",
+            later=True,
+        ),
+    )
+    labels: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "classification: the labels, in the order of the model's outputs", later=True
+        ),
     )
 
 
@@ -161,7 +248,15 @@ class TrainingSection:
 
     optimizer: str = field(
         default="adamw",
-        metadata=about("inner optimiser; adamw: arXiv 1711.05101", choices=("adamw",)),
+        metadata=about(
+            "inner optimiser; adamw: arXiv 1711.05101; muon: orthogonalised momentum for the "
+            "matrices (arXiv 2502.16982, scaled to AdamW's learning rate), AdamW for the rest",
+            choices=("adamw", "muon"),
+        ),
+    )
+    muon_momentum: float = field(
+        default=0.95,
+        metadata=about("muon: momentum (Nesterov), per step", minimum=0.0, below=1.0, later=True),
     )
     learning_rate: float = field(
         default=1e-3, metadata=about("peak learning rate", above=0.0, maximum=10.0)
@@ -193,8 +288,19 @@ class TrainingSection:
     schedule: str = field(
         default="cosine",
         metadata=about(
-            "course of the learning rate after the warm-up",
-            choices=("cosine", "constant", "linear"),
+            "course of the learning rate after the warm-up; wsd: constant, then linear in the "
+            "last decay_share of the steps (arXiv 2404.06395)",
+            choices=("cosine", "constant", "linear", "wsd"),
+        ),
+    )
+    decay_share: float = field(
+        default=0.2,
+        metadata=about(
+            "wsd: part of the steps in which the learning rate falls",
+            unit="share",
+            above=0.0,
+            maximum=1.0,
+            later=True,
         ),
     )
     final_learning_rate: float = field(
@@ -210,6 +316,27 @@ class TrainingSection:
         default=16,
         metadata=about(
             "sequences in one optimiser step", unit="sequences", minimum=1, maximum=1048576
+        ),
+    )
+    micro_batch_size: int = field(
+        default=0,
+        metadata=about(
+            "sequences computed at once, gradients being added up over the batch; 0: all",
+            unit="sequences",
+            minimum=0,
+            maximum=1048576,
+            later=True,
+        ),
+    )
+    steps: int = field(
+        default=0,
+        metadata=about(
+            "optimiser steps when one organisation trains alone; 0: rounds.count x "
+            "rounds.local_steps",
+            unit="steps",
+            minimum=0,
+            maximum=1000000000,
+            later=True,
         ),
     )
     sequence_length: int = field(
@@ -234,177 +361,107 @@ class TrainingSection:
             maximum=4096,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundsSection:
-    """How often the members meet."""
-
-    count: int = field(
-        default=20, metadata=about("rounds of the run", unit="rounds", minimum=1, maximum=1000000)
-    )
-    local_steps: int = field(
-        default=20,
+    document_attention: bool = field(
+        default=False,
         metadata=about(
-            "optimiser steps of each member between two merges",
-            unit="steps",
-            minimum=1,
-            maximum=1000000,
+            "causal_lm, instruction: attention stays within a document where several are packed "
+            "into one sequence",
+            later=True,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AggregationSection:
-    """How the members' updates become one model."""
-
-    strategy: str = field(
-        default="diloco",
+    gradient_checkpointing: bool = field(
+        default=False,
         metadata=about(
-            "fedavg: weighted mean (arXiv 1602.05629); diloco: the mean update through an outer "
-            "Nesterov optimiser (arXiv 2311.08105)",
-            choices=("fedavg", "diloco"),
+            "compute activations again in the backward pass instead of keeping them: less memory, "
+            "about a third more time",
+            later=True,
         ),
     )
-    outer_learning_rate: float = field(
-        default=0.7, metadata=about("diloco: outer learning rate", above=0.0, maximum=10.0)
-    )
-    outer_momentum: float = field(
-        default=0.9,
-        metadata=about("diloco: outer Nesterov momentum, per round", minimum=0.0, below=1.0),
-    )
-    weighting: str = field(
-        default="tokens",
+    compile: bool = field(
+        default=False,
         metadata=about(
-            "weight of a member: tokens it trained on, or the same for each",
-            choices=("tokens", "equal"),
+            "compile the model (torch.compile): faster on a GPU, not the same bits", later=True
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompressionSection:
-    """How updates are written for the journey."""
-
-    codec: str = field(
-        default="int8",
+    not_finite: str = field(
+        default="stop",
         metadata=about(
-            "number format of an update: 4, 2 or 1 bytes a parameter",
-            choices=("fp32", "bf16", "int8"),
+            "what to do when a loss or gradient is not a finite number: stop (and keep the batch), "
+            "skip the step, or lower: skip it and halve the learning rate",
+            choices=("stop", "skip", "lower"),
+            later=True,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrivacySection:
-    """Who can see what."""
-
-    mode: str = field(
-        default="open",
+    method: str = field(
+        default="full",
         metadata=about(
-            "open: the coordinator sees each member's update, never its text", choices=("open",)
+            "full: train the model's own weights; lora: train low-rank additions to them "
+            "(section [lora])",
+            choices=("full", "lora"),
+            later=True,
         ),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSection:
-    """How the run is judged on text that nobody trained on."""
-
-    every: int = field(
-        default=1,
-        metadata=about("rounds between validations", unit="rounds", minimum=1, maximum=1000000),
-    )
-    validation_bytes: int = field(
-        default=200000,
-        metadata=about(
-            "most validation text scored for each member; 0: all",
-            unit="bytes",
-            minimum=0,
-            maximum=10**12,
-        ),
-    )
-    test_bytes: int = field(
-        default=0,
-        metadata=about(
-            "most test text scored for each member; 0: all",
-            unit="bytes",
-            minimum=0,
-            maximum=10**12,
-        ),
-    )
-    stride: int = field(
-        default=0,
-        metadata=about(
-            "step of the scoring window; 0: windows without overlap; at most model.context_length",
-            unit="tokens",
-            minimum=0,
-            maximum=1048576,
-        ),
-    )
-    bootstrap_samples: int = field(
-        default=1000,
-        metadata=about(
-            "resamples of the documents behind each interval", minimum=1, maximum=1000000
-        ),
-    )
-    select: str = field(
-        default="best",
-        metadata=about(
-            "round that is published: best by mean validation bits per byte, or last",
-            choices=("best", "last"),
-        ),
-    )
-    columns: tuple[str, ...] = field(
-        default=("alone", "together", "together_own", "pooled"),
-        metadata=about(
-            "columns of the comparison: alone (own text, own steps), alone_whole_budget (own "
-            "text, the steps of all members), together, together_own (then local steps on own "
-            "text), pooled (all text in one place, the steps of all members)",
-            choices=("alone", "alone_whole_budget", "together", "together_own", "pooled"),
-            items=(1, 5),
-        ),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublicationSection:
-    """What is published in the end."""
-
-    licence: str = field(
-        default="Apache-2.0",
-        metadata=about(
-            "licence of the model, by its SPDX name",
-            pattern=r"[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}",
-            pattern_words="such as Apache-2.0 or CC-BY-4.0",
-        ),
-    )
-    keep_updates: bool = field(
-        default=True,
-        metadata=about(
-            "keep every member's updates in the run folder, so that each merge can be checked"
-        ),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgreementSection:
-    """Who agrees to the recipe."""
-
-    members: tuple[str, ...] = field(
+    freeze: tuple[str, ...] = field(
         default=(),
         metadata=about(
-            "names of the members; none: those named when the run starts",
-            pattern=SLUG,
-            pattern_words=SLUG_WORDS,
+            "weights that stay as they are, as patterns of names such as transformer.h.0.*",
+            later=True,
         ),
     )
-    quorum: int = field(
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraSection:
+    """Low-rank adapters (arXiv 2106.09685), for training.method = "lora"."""
+
+    rank: int = field(
+        default=8, metadata=about("rank of the additions", minimum=1, maximum=4096, later=True)
+    )
+    alpha: float = field(
+        default=16.0,
+        metadata=about(
+            "scale: the additions count alpha / rank", above=0.0, maximum=1e6, later=True
+        ),
+    )
+    dropout: float = field(
+        default=0.0,
+        metadata=about(
+            "share of the additions' inputs dropped in training",
+            unit="share",
+            minimum=0.0,
+            below=1.0,
+            later=True,
+        ),
+    )
+    targets: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "names of the layers that get additions, such as q_proj; none: all linear layers "
+            "but the output",
+            later=True,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSection:
+    """What a run of one organisation keeps, so that it can go on after a crash."""
+
+    every: int = field(
         default=0,
         metadata=about(
-            "how many members must sign before the run starts; 0: all",
-            unit="members",
+            "steps between checkpoints; 0: at each validation",
+            unit="steps",
             minimum=0,
-            maximum=1000,
+            maximum=1000000000,
+            later=True,
         ),
+    )
+    keep_last: int = field(
+        default=2,
+        metadata=about("newest checkpoints kept", minimum=1, maximum=1000000, later=True),
+    )
+    keep_best: bool = field(
+        default=True,
+        metadata=about("also keep the one with the best validation figure", later=True),
     )

@@ -14,12 +14,12 @@ import pytest
 from llmos.federation.coordinator import Coordinator
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.finish import finish
-from llmos.federation.material import Material
 from llmos.federation.member import Member
 from llmos.provenance.ledger import Entry
 from llmos.provenance.signing import SigningKey, sign
 from llmos.records import canonical_json
 from llmos.training.loop import use_deterministic
+from llmos.training.material import Material
 
 if TYPE_CHECKING:
     from tests.conftest import Joint

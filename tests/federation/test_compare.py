@@ -14,14 +14,14 @@ import pytest
 from llmos.errors import TrainingError
 from llmos.federation.compare import Comparison, Outcome, verdict
 from llmos.federation.exchange.directory import DirectoryExchange
-from llmos.federation.material import Material
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
-from llmos.federation.workbench import Workbench
 from llmos.models.arrays import Vector, set_weights, vector_from_bytes
 from llmos.models.scoring import Scores
 from llmos.storage import write_atomic
 from llmos.training.loop import Trainer, use_deterministic
+from llmos.training.material import Material
+from llmos.training.workbench import Workbench
 
 if TYPE_CHECKING:
     from tests.conftest import Joint

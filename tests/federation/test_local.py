@@ -15,14 +15,14 @@ import pytest
 from llmos.errors import DataError, LLMOSError, RecipeError, StorageError, UsageError
 from llmos.federation import local
 from llmos.federation.exchange.directory import DirectoryExchange
-from llmos.federation.material import Material
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
 from llmos.federation.verify import verify_run
-from llmos.federation.workbench import Workbench
 from llmos.models.arrays import get_weights, set_weights, vector_from_bytes
 from llmos.provenance.ledger import Ledger
 from llmos.storage import exclusive_lock
+from llmos.training.material import Material
+from llmos.training.workbench import Workbench
 
 if TYPE_CHECKING:
     from tests.conftest import Joint

@@ -14,6 +14,7 @@ from llmos.models.arrays import get_weights
 from llmos.models.bpe import train_bpe
 from llmos.models.families import CLASSES, CONFIGS, build_model
 from llmos.models.tokenizer import SPECIAL_TOKENS
+from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import KEYS, ModelSection
 
 torch.set_num_threads(1)  # over models this small, threads only wait for one another
@@ -34,7 +35,7 @@ def test_the_families_are_those_of_the_recipe() -> None:
     ("family", "kind"), [("gpt2", GPT2LMHeadModel), ("llama", LlamaForCausalLM)]
 )
 def test_a_model_is_as_the_recipe_says(family: str, kind: type) -> None:
-    model = build_model(section(family, dropout=0.25), TOKENIZER, seed=0)
+    model = build_model(section(family, dropout=0.25), Vocabulary.of(TOKENIZER), seed=0)
     config = model.config
     assert type(model) is kind
     assert config.num_hidden_layers == 2
@@ -63,10 +64,10 @@ def test_llama_has_swiglu_of_eight_thirds_in_multiples_of_32(
 @pytest.mark.parametrize("family", CLASSES)
 def test_the_seed_alone_decides_the_weights(family: str) -> None:
     torch.manual_seed(1)
-    first = get_weights(build_model(section(family), TOKENIZER, seed=3))
+    first = get_weights(build_model(section(family), Vocabulary.of(TOKENIZER), seed=3))
     torch.manual_seed(2)
-    again = get_weights(build_model(section(family), TOKENIZER, seed=3))
-    other = get_weights(build_model(section(family), TOKENIZER, seed=4))
+    again = get_weights(build_model(section(family), Vocabulary.of(TOKENIZER), seed=3))
+    other = get_weights(build_model(section(family), Vocabulary.of(TOKENIZER), seed=4))
     assert first.tobytes() == again.tobytes()
     assert np.mean(first != other) > 0.8
     assert np.isfinite(first).all()
@@ -77,13 +78,13 @@ def test_the_random_state_of_the_caller_is_left_alone(family: str) -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    build_model(section(family), TOKENIZER, seed=3)
+    build_model(section(family), Vocabulary.of(TOKENIZER), seed=3)
     assert torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize("family", CLASSES)
 def test_the_kind_of_attention_changes_speed_only(family: str) -> None:
-    eager = build_model(section(family), TOKENIZER, seed=0).eval()
+    eager = build_model(section(family), Vocabulary.of(TOKENIZER), seed=0).eval()
     assert eager.config._attn_implementation == "eager"
     fused = copy.deepcopy(eager)
     fused.set_attn_implementation("sdpa")

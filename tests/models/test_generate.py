@@ -22,6 +22,7 @@ from llmos.models.generate import continue_text, generate, load_causal_lm
 from llmos.models.pieces import count_pieces
 from llmos.models.publish import write_model_folder
 from llmos.models.tokenizer import SPECIAL_TOKENS
+from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import ModelSection, Recipe, TrainingSection
 from llmos.training.loop import Trainer
 
@@ -44,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder that has learned two texts by heart."""
     # No merges: each Chinese character is three tokens, so that every boundary can break one.
     tokenizer = train_bpe(count_pieces([CHINESE]), 258, SPECIAL_TOKENS)
-    model = build_model(RECIPE.model, tokenizer, seed=1)
+    model = build_model(RECIPE.model, Vocabulary.of(tokenizer), seed=1)
     documents = [tokenizer.encode(text * 20).ids for text in (CHINESE, ENGLISH)]
     data = PackedSequences(pack(documents, 0, 258), CONTEXT, seed=1)
     trainer = Trainer(model, data, RECIPE.training, objective="causal_lm", total_steps=300, seed=1)

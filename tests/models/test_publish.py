@@ -23,6 +23,7 @@ from llmos.models.families import build_model
 from llmos.models.pieces import count_pieces
 from llmos.models.publish import write_model_folder
 from llmos.models.tokenizer import SPECIAL_TOKENS, tokenizer_to_bytes
+from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import ModelSection, Recipe, TrainingSection
 
 torch.set_num_threads(1)  # over models this small, threads only wait for one another
@@ -77,7 +78,7 @@ def recipe(family: str) -> Recipe:
 
 
 def weights(family: str) -> Vector:
-    size = layout_of(build_model(recipe(family).model, TOKENIZER, 0)).size
+    size = layout_of(build_model(recipe(family).model, Vocabulary.of(TOKENIZER), 0)).size
     return (np.random.default_rng(8).standard_normal(size) / 3).astype(np.float32)
 
 
@@ -96,7 +97,7 @@ def test_transformers_loads_it_without_llmos_and_computes_the_same(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     for family, folder in folders.items():
         found: dict[str, Any] = json.loads(done.stdout)[str(folder)]
-        model = build_model(recipe(family).model, TOKENIZER, 0).eval()
+        model = build_model(recipe(family).model, Vocabulary.of(TOKENIZER), 0).eval()
         set_weights(model, weights(family))
         ids = TOKENIZER.encode(TEXT).ids
         with torch.no_grad():

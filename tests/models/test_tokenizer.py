@@ -19,11 +19,11 @@ from llmos.models.bpe import train_bpe
 from llmos.models.pieces import count_pieces
 from llmos.models.tokenizer import (
     SPECIAL_TOKENS,
-    as_fast_tokenizer,
     token_byte_lengths,
     tokenizer_from_bytes,
     tokenizer_to_bytes,
 )
+from llmos.models.vocabulary import Vocabulary
 
 TEXT = (
     "The members don't send text , they send counts .\n\n  模型训练完成以后，各方得到同一个模型。"
@@ -89,7 +89,7 @@ def test_lengths_are_refused_for_a_tokenizer_that_is_not_byte_level() -> None:
 
 
 def test_a_saved_tokenizer_loads_without_llmos_and_is_lossless(tmp_path: Path) -> None:
-    as_fast_tokenizer(TOKENIZER, 512).save_pretrained(tmp_path)
+    Vocabulary.of(TOKENIZER).fast_tokenizer(512).save_pretrained(tmp_path)
     assert (tmp_path / "tokenizer.json").read_bytes() == tokenizer_to_bytes(TOKENIZER)
     text = TEXT + " I 'm here . don 't ,  "
     program = (
@@ -117,4 +117,4 @@ def test_a_saved_tokenizer_loads_without_llmos_and_is_lossless(tmp_path: Path) -
 
 def test_a_tokenizer_without_the_special_tokens_is_refused() -> None:
     with pytest.raises(ModelError, match=r"lacks <\|endoftext\|>"):
-        as_fast_tokenizer(train_bpe({"text": 9}, 256, []), 512)
+        Vocabulary.of(train_bpe({"text": 9}, 256, [])).fast_tokenizer(512)

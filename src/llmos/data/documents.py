@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from llmos.errors import DataError
 
@@ -16,10 +17,22 @@ _FINER = (re.compile(r"\n"), re.compile(r"[.!?…]\s+|[。！？]"))
 
 @dataclass(frozen=True)
 class Document:
-    """One text of a member. `id` is the member's own name for it and never leaves the member."""
+    """One text of a member. `id` is the member's own name for it and never leaves the member.
+
+    A record of several parts (source and target, text and label) has them in `fields`; its `text`
+    is all of them, for the tokenizer. Documents of one `key` (such as the questions on one
+    context) fall on the same side of the held-out split; by default each text is its own key.
+    """
 
     id: str
     text: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+
+    @property
+    def content(self) -> str:
+        """The text, or all fields with their names: what makes two documents the same."""
+        return json.dumps(self.fields, sort_keys=True) if self.fields else self.text
 
 
 @dataclass(frozen=True)
@@ -75,36 +88,41 @@ def _pieces(text: str, part_bytes: int, ends: Sequence[re.Pattern[str]]) -> Iter
 def split_documents(
     documents: Iterable[Document], *, validation: float, test: float, seed: int
 ) -> Split:
-    """Divide documents by a hash of (seed, text), so that no order or shard changes their side.
+    """Divide documents by a hash of (seed, key), so that no order or shard changes their side.
 
     The same text at two members falls on the same side. Exact repeats within a member are dropped.
-    `validation` and `test` are shares of the documents. Where the hash leaves a part empty (few
-    documents, or a share of 0), the next document in the order of the hashes is taken for it, and
+    `validation` and `test` are shares of the keys. Where the hash leaves a part empty (few
+    documents, or a share of 0), the next key in the order of the hashes is taken for it, and
     that one may be on another side at another member.
-    Raises `DataError` when fewer than three different documents are there.
+    Raises `DataError` when fewer than three different keys are there.
     """
-    placed: dict[bytes, Document] = {}
+    groups: dict[bytes, dict[str, Document]] = {}
     repeats = 0
     for document in documents:
-        digest = hashlib.sha256(f"llmos-split/{seed}/".encode() + document.text.encode()).digest()
-        if digest in placed:
+        key = document.key or document.text
+        group = groups.setdefault(hashlib.sha256(f"llmos-split/{seed}/{key}".encode()).digest(), {})
+        if document.content in group:
             repeats += 1
         else:
-            placed[digest] = document
-    if len(placed) < 3:
+            group[document.content] = document
+    if len(groups) < 3:
         raise DataError(
-            f"only {len(placed)} different document(s): at least 3 are needed, for training, "
+            f"only {len(groups)} different document(s): at least 3 are needed, for training, "
             "validation and test; add documents, or cut long ones by the recipe's data.part_bytes"
         )
-    order = sorted(placed)
+    order = sorted(groups)
     place = {digest: int.from_bytes(digest[:8], "big") / 2**64 for digest in order}
     in_test = [d for d in order[:-2] if place[d] < test] or order[:1]
     rest = order[len(in_test) :]
     in_validation = [d for d in rest[:-1] if place[d] < test + validation] or rest[:1]
     in_train = rest[len(in_validation) :]
+
+    def documents_of(digests: Sequence[bytes]) -> list[Document]:
+        return [document for digest in digests for _, document in sorted(groups[digest].items())]
+
     return Split(
-        train=[placed[d] for d in in_train],
-        validation=[placed[d] for d in in_validation],
-        test=[placed[d] for d in in_test],
+        train=documents_of(in_train),
+        validation=documents_of(in_validation),
+        test=documents_of(in_test),
         repeats=repeats,
     )

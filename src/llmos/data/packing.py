@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from llmos.data.batches import Batch
 from llmos.errors import DataError
 
 Tokens = npt.NDArray[np.unsignedinteger]
@@ -26,10 +27,13 @@ class PackedSequences:
     """Sequences of `length` tokens and their targets, reshuffled and shifted every epoch.
 
     The batch of a step depends on (tokens, length, seed, step, batch size) alone, so a run that
-    was stopped goes on with exactly the batches it would have seen.
+    was stopped goes on with exactly the batches it would have seen. With a `separator` it also
+    says which document of the sequence each token is of, for attention within documents.
     """
 
-    def __init__(self, tokens: Tokens, length: int, seed: int) -> None:
+    def __init__(
+        self, tokens: Tokens, length: int, seed: int, separator: int | None = None
+    ) -> None:
         if len(tokens) < length + 1:
             raise DataError(
                 f"only {len(tokens)} tokens of training text, fewer than one sequence of {length}: "
@@ -37,6 +41,7 @@ class PackedSequences:
             )
         self.tokens = tokens
         self.length = length
+        self.separator = separator
         self.seed = seed
         # One sequence fewer than fit leaves room to shift the cuts from epoch to epoch.
         self.sequences = max(1, (len(tokens) - 1) // length - 1)
@@ -52,11 +57,18 @@ class PackedSequences:
             self._epoch = epoch
         return self._starts
 
-    def batch(self, step: int, batch_size: int) -> npt.NDArray[np.int64]:
-        """The batch of a step: (batch_size, length + 1); inputs [:, :-1], targets [:, 1:]."""
+    def batch(self, step: int, batch_size: int) -> Batch:
+        """The batch of a step: input_ids, labels, (document_ids): (batch_size, length) each.
+
+        `labels` are the tokens that follow the inputs. A separator belongs to the document that it
+        begins; `document_ids` count from 0 in each sequence.
+        """
         rows = np.empty((batch_size, self.length + 1), np.int64)
         for row in range(batch_size):
             epoch, index = divmod(step * batch_size + row, self.sequences)
             start = self._starts_of(epoch)[index]
             rows[row] = self.tokens[start : start + self.length + 1]
-        return rows
+        batch = {"input_ids": rows[:, :-1].copy(), "labels": rows[:, 1:].copy()}
+        if self.separator is not None:
+            batch["document_ids"] = np.cumsum(rows[:, :-1] == self.separator, axis=1)
+        return batch

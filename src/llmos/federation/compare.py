@@ -24,10 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from llmos.data.packing import PackedSequences
 from llmos.errors import TrainingError
 from llmos.federation.checks import mean_bits_per_byte
-from llmos.federation.workbench import Workbench
 from llmos.metrics.bootstrap import bootstrap_difference
 from llmos.models.arrays import Vector, get_weights, set_weights
 from llmos.models.scoring import Scores
@@ -35,6 +33,7 @@ from llmos.recipe import Recipe
 from llmos.records import JSON
 from llmos.storage import write_atomic
 from llmos.training.loop import Trainer
+from llmos.training.workbench import Workbench
 
 ALONE = ("alone", "alone_whole_budget")
 TOGETHER = ("together", "together_own")
@@ -162,8 +161,8 @@ class Comparison:
         paths = {member: self.folder / f"pooled-{member}.json" for member in members}
         if not all(path.exists() for path in paths.values()):
             first = self.benches[members[0]]
-            tokens = np.concatenate([self.benches[m].data.tokens for m in members])
-            data = PackedSequences(tokens, first.data.length, self.recipe.seed)
+            texts = [d for m in members for d in self.benches[m].material.split.train]
+            data = first.objective.batches(texts, self.recipe.seed)
             set_weights(first.model, self.initial)
             trainer = first.trainer(self.whole_budget)
             trainer.data = data

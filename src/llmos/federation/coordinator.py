@@ -37,19 +37,15 @@ from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.federation.timing import Stopwatch
 from llmos.models.arrays import Vector, get_weights, layout_of, vector_from_bytes, vector_to_bytes
-from llmos.models.bpe import train_bpe
 from llmos.models.disclosure import add_counts, counts_from_bytes
-from llmos.models.families import build_model
-from llmos.models.tokenizer import (
-    SPECIAL_TOKENS,
-    tokenizer_from_bytes,
-    tokenizer_to_bytes,
-)
+from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
+from llmos.models.vocabulary import Vocabulary, train_tokenizer
 from llmos.provenance.ledger import Entry, Ledger
 from llmos.provenance.signing import open_key, verify
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_file, sha256_hex
+from llmos.training.workbench import new_model
 
 # After so many rounds in a row without a single usable update the run stops and says so.
 MOST_EMPTY_ROUNDS = 3
@@ -102,7 +98,7 @@ class Coordinator:
             "run_opened",
             {
                 "llmos": __version__,
-                "recipe": recipe.to_dict(),
+                "recipe": recipe.agreed(),
                 "recipe_sha256": recipe.sha256(),
                 "recipe_file_sha256": sha256_file(folder / "recipe.toml"),
                 "members": sorted(members),
@@ -221,9 +217,7 @@ class Coordinator:
             told[member] = {**signed["report"], "counts_sha256": signed["counts_sha256"]}
         with self.clock("preparation"):
             if not state.tokenizer_sha256:
-                tokenizer = train_bpe(
-                    add_counts(counts), recipe.tokenizer.vocabulary_size, SPECIAL_TOKENS
-                )
+                tokenizer = train_tokenizer(add_counts(counts), recipe)
                 digest = put_blob(self.exchange, tokenizer_to_bytes(tokenizer))
                 self._append(
                     "tokenizer_agreed",
@@ -235,7 +229,7 @@ class Coordinator:
                     },
                 )
             tokenizer = tokenizer_from_bytes(get_blob(self.exchange, state.tokenizer_sha256))
-            model = build_model(recipe.model, tokenizer, recipe.seed)
+            model = new_model(recipe, Vocabulary.of(tokenizer))
             weights = get_weights(model)
             self._append(
                 "model_initialised",

@@ -10,22 +10,23 @@ from pathlib import Path
 
 from llmos.federation.compare import Comparison
 from llmos.federation.coordinator import Coordinator
-from llmos.federation.material import Material
 from llmos.federation.model_card import make_card
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import traffic
-from llmos.federation.workbench import Workbench
-from llmos.models.arrays import Vector, vector_from_bytes
+from llmos.models.arrays import Vector, set_weights, vector_from_bytes
 from llmos.models.publish import write_model_folder
 from llmos.models.tokenizer import tokenizer_from_bytes
+from llmos.models.vocabulary import Vocabulary
 from llmos.provenance.cards import render_card
 from llmos.records import JSON
 from llmos.storage import sha256_file, write_atomic
+from llmos.training.material import Material
+from llmos.training.workbench import Workbench, new_model
 
 
 def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: bool) -> None:
     """Take a run from phase publishing to phase closing. Repeated after a crash, it goes on."""
-    state, folder = coordinator.state, coordinator.folder
+    state, folder, recipe = coordinator.state, coordinator.folder, coordinator.recipe
     assert state.selected is not None
     tokenizer_bytes = get_blob(coordinator.exchange, state.tokenizer_sha256)
     published = _weights(coordinator, state.selected)
@@ -39,10 +40,11 @@ def finish(coordinator: Coordinator, members: Mapping[str, str], *, compare: boo
     with coordinator.clock("publication"):
         model = folder / "model"
         shutil.rmtree(model, ignore_errors=True)  # what a crash may have left half written
-        write_model_folder(
-            model, coordinator.recipe, published, tokenizer_from_bytes(tokenizer_bytes)
-        )
-        card = make_card(coordinator.recipe, state, coordinator.ledger.entries)
+        words = Vocabulary.of(tokenizer_from_bytes(tokenizer_bytes))
+        trained = new_model(recipe, words)
+        set_weights(trained, published)
+        write_model_folder(model, trained, words, recipe.model.context_length)
+        card = make_card(recipe, state, coordinator.ledger.entries)
         write_atomic(model / "README.md", render_card(card).encode())
         write_atomic(model / "recipe.toml", (folder / "recipe.toml").read_bytes())
         for path in sorted(model.iterdir()):

@@ -26,13 +26,13 @@ from llmos.federation.compression import CODECS
 from llmos.federation.coordinator import Coordinator
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.finish import finish
-from llmos.federation.material import Material
 from llmos.federation.member import Member
 from llmos.federation.processes import MemberProcesses
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON
 from llmos.storage import exclusive_lock, require_free_space, write_atomic
 from llmos.training.loop import use_deterministic
+from llmos.training.material import Material
 
 Listener = Callable[[JSON], None]
 

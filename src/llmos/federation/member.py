@@ -27,7 +27,6 @@ from safetensors.numpy import save as save_safetensors
 from llmos.errors import DataError, ProtocolError, TrainingError
 from llmos.federation.checks import LONGEST_REASON
 from llmos.federation.compression import CODECS, encode_with_feedback
-from llmos.federation.material import Material
 from llmos.federation.protocol import (
     WIRE_VERSION,
     Exchange,
@@ -40,7 +39,6 @@ from llmos.federation.protocol import (
 )
 from llmos.federation.state import RunState
 from llmos.federation.timing import Stopwatch
-from llmos.federation.workbench import Workbench
 from llmos.models.arrays import Vector, get_weights, set_weights, vector_from_bytes
 from llmos.models.disclosure import counts_to_bytes, disclose, disclosure_report
 from llmos.provenance.ledger import parse_entry
@@ -49,6 +47,8 @@ from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_hex, storage_errors, write_atomic
 from llmos.training.loop import Trainer
+from llmos.training.material import Material
+from llmos.training.workbench import Workbench
 
 
 class Member:

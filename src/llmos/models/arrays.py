@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from llmos.errors import ProtocolError
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 Vector = npt.NDArray[np.float32]
@@ -66,9 +67,36 @@ class Layout:
         return arrays
 
 
+def trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that training changes, by name; frozen ones are left out."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
 def layout_of(model: nn.Module) -> Layout:
-    """The layout of a PyTorch model's parameters (each tied weight once, under its first name)."""
-    return Layout(tuple(sorted((n, tuple(p.shape)) for n, p in model.named_parameters())))
+    """The layout of a PyTorch model's trained parameters (each tied weight once, first name)."""
+    return Layout(tuple(sorted((n, tuple(p.shape)) for n, p in trained(model).items())))
+
+
+def to_numpy(tensor: torch.Tensor) -> Vector:
+    """The values as float32; of a sharded tensor, all of them (every process must call this)."""
+    whole = getattr(tensor, "full_tensor", None)
+    return cast(Vector, (whole() if whole else tensor).detach().float().cpu().numpy())
+
+
+def copy_into(tensor: torch.Tensor, array: npt.NDArray[Any]) -> None:
+    """Copy `array` into the tensor's own memory, whose alignment so stays."""
+    import torch
+
+    # A copy, because a vector read from bytes is not writable.
+    values = torch.from_numpy(array.copy())
+    mesh = getattr(tensor, "device_mesh", None)
+    if mesh is not None:  # sharded over processes
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        assert isinstance(tensor, DTensor)
+        values = distribute_tensor(values.to(tensor.device), mesh, tensor.placements)
+    with torch.no_grad():
+        tensor.copy_(values)
 
 
 def flatten(arrays: Mapping[str, npt.NDArray[Any]]) -> Vector:
@@ -79,19 +107,15 @@ def flatten(arrays: Mapping[str, npt.NDArray[Any]]) -> Vector:
 
 
 def get_weights(model: nn.Module) -> Vector:
-    """A copy of the model's weights as a vector of (parameters,) float32."""
-    return flatten({n: p.detach().float().cpu().numpy() for n, p in model.named_parameters()})
+    """A copy of the model's trained weights as a vector of (parameters,) float32."""
+    return flatten({name: to_numpy(p) for name, p in trained(model).items()})
 
 
 def set_weights(model: nn.Module, vector: Vector) -> None:
-    """Copy `vector` into the model's own tensors (their memory, and so its alignment, stays)."""
-    import torch
-
+    """Copy `vector` into the model's own tensors."""
     arrays = layout_of(model).split(vector)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            # A copy, because a vector read from bytes is not writable.
-            parameter.copy_(torch.from_numpy(arrays[name].copy()))
+    for name, parameter in trained(model).items():
+        copy_into(parameter, arrays[name])
 
 
 def vector_from_bytes(data: bytes, size: int) -> Vector:

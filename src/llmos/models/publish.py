@@ -7,38 +7,43 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tokenizers import Tokenizer
 from transformers import GenerationConfig
 from transformers.utils import logging
 
-from llmos.models.arrays import Vector, set_weights
-from llmos.models.families import build_model
-from llmos.models.tokenizer import as_fast_tokenizer
-from llmos.recipe import Recipe
+from llmos.models.vocabulary import Vocabulary
 from llmos.storage import storage_errors
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def write_model_folder(folder: Path, recipe: Recipe, weights: Vector, tokenizer: Tokenizer) -> None:
+SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 50}
+"""How a decoder writes unless told otherwise; an encoder-decoder takes the likeliest token."""
+
+
+def write_model_folder(
+    folder: Path, model: PreTrainedModel, words: Vocabulary, context_length: int
+) -> None:
     """Save weights (safetensors), configuration, tokenizer and generation defaults to `folder`.
 
-    Raises `StorageError` when the disk is full or the folder cannot be written.
+    `context_length` is in tokens. Raises `StorageError` when the disk is full or the folder cannot
+    be written.
     """
-    model = build_model(recipe.model, tokenizer, recipe.seed)
-    set_weights(model, weights)
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=0.7,
-        top_k=50,
-        max_new_tokens=min(120, recipe.model.context_length - 1),
-        bos_token_id=model.config.eos_token_id,
-        eos_token_id=model.config.eos_token_id,
-        pad_token_id=model.config.pad_token_id,
-    )
+    if model.can_generate():
+        sampling = {} if model.config.is_encoder_decoder else SAMPLING
+        model.generation_config = GenerationConfig(
+            max_new_tokens=min(120, context_length - 1),
+            bos_token_id=words.begin,
+            eos_token_id=words.end,
+            pad_token_id=words.pad,
+            decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
+            **sampling,
+        )
     with storage_errors(folder), _rust_errors(), _without_progress_bar():
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(folder)
-        as_fast_tokenizer(tokenizer, recipe.model.context_length).save_pretrained(folder)
+        words.fast_tokenizer(context_length).save_pretrained(folder)
 
 
 @contextmanager

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 from torch.nn import functional
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 BLOCK_BYTES = 2000
 
@@ -52,7 +50,7 @@ class Scores:
 
 @torch.no_grad()
 def token_losses(
-    model: PreTrainedModel,
+    model: nn.Module,
     documents: Sequence[npt.NDArray[np.int64]],
     *,
     begin: int,
@@ -110,10 +108,9 @@ def token_losses(
 
 
 def score_texts(
-    model: PreTrainedModel,
+    model: nn.Module,
     texts: Sequence[str],
-    encode: Callable[[str], Sequence[int]],
-    byte_lengths: npt.NDArray[np.int32],
+    encode: Callable[[str], tuple[Sequence[int], npt.NDArray[np.int64]]],
     *,
     begin: int,
     length: int,
@@ -122,16 +119,16 @@ def score_texts(
 ) -> Scores:
     """Score texts; a unit is a text, or a block of about `block_bytes` bytes of one when > 0.
 
-    An empty text has no token and so no unit. `byte_lengths` (V,) says how many UTF-8 bytes each
-    token stands for.
+    An empty text has no token and so no unit. `encode` gives a text's tokens and how many UTF-8
+    bytes each of them stands for.
     """
-    documents = [np.asarray(encode(text), np.int64) for text in texts]
+    encoded = [encode(text) for text in texts]
+    documents = [np.asarray(tokens, np.int64) for tokens, _ in encoded]
     losses = token_losses(model, documents, begin=begin, length=length, stride=stride)
     nll: list[float] = []
     tokens: list[int] = []
     sizes: list[int] = []
-    for document, loss in zip(documents, losses, strict=True):
-        lengths = byte_lengths[document].astype(np.int64)
+    for (_, lengths), loss in zip(encoded, losses, strict=True):
         ends = np.cumsum(lengths)
         last = np.maximum(ends - 1, 0)  # a special token at the start stands for no byte
         block = last // block_bytes if block_bytes else np.zeros_like(last)

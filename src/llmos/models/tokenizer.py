@@ -12,7 +12,6 @@ text that must not be able to end a document.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from llmos.errors import ModelError
 from llmos.models.bpe import assemble, byte_symbols, check_vocabulary, require_supported
 from llmos.models.pieces import byte_level, iterate_training_pieces
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
 PAD = "<|pad|>"
@@ -57,7 +53,7 @@ def train_central(
 def tokenizer_to_bytes(tokenizer: Tokenizer) -> bytes:
     """The bytes of `tokenizer.json`: equal tokenizers give equal bytes, so one hash.
 
-    The same bytes as the file that `as_fast_tokenizer(...).save_pretrained` writes.
+    The same bytes as the file that `Vocabulary.fast_tokenizer(...).save_pretrained` writes.
     """
     return str(tokenizer.to_str(pretty=True)).encode()
 
@@ -99,25 +95,3 @@ def token_id(tokenizer: Tokenizer, token: str) -> int:
     if found is None:
         raise ModelError(f"the tokenizer lacks {token}: train it with the special tokens of llmos")
     return found
-
-
-def as_fast_tokenizer(tokenizer: Tokenizer, context_length: int) -> PreTrainedTokenizerFast:
-    """The tokenizer as transformers has it; what it saves loads anywhere without llmos.
-
-    `context_length` is in tokens. `<|endoftext|>` is both end and beginning of text. Decoding is
-    lossless. Raises `ModelError` when `tokenizer` lacks the special tokens.
-    """
-    from transformers import PreTrainedTokenizerFast
-
-    for token in SPECIAL_TOKENS:
-        token_id(tokenizer, token)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=END_OF_TEXT,
-        eos_token=END_OF_TEXT,
-        pad_token=PAD,
-        model_max_length=context_length,
-        clean_up_tokenization_spaces=False,
-        name_or_path=None,  # else over 100,000 tokens it asks a hub whether this is a Mistral
-        model_input_names=["input_ids", "attention_mask"],
-    )

@@ -1,40 +1,63 @@
-"""The training loop: local optimiser steps over packed sequences, resumable at any step.
+"""The training loop: optimiser steps on the batches of an objective, resumable at any step.
 
 A step depends on (weights, optimizer state, step number, data) alone: batches come from the step
 number and random numbers (dropout) from (seed, step), so a trainer restored from `state` goes on
-with the same bits on the same machine, libraries and thread count.
+with the same bits on the same machine, libraries and thread count. Each process of several, and
+each micro-batch, adds its part of the batch's loss, so that neither changes what is minimised.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
-from llmos.data.packing import PackedSequences
-from llmos.errors import TrainingError
-from llmos.models.arrays import Vector, flatten, get_weights, layout_of, set_weights
+from llmos.data.batches import Batch, Batches
+from llmos.errors import ProtocolError, TrainingError
+from llmos.models.arrays import Vector, copy_into, flatten, get_weights, set_weights, to_numpy
 from llmos.recipe import TrainingSection
-from llmos.training.objectives import OBJECTIVES
+from llmos.training.objectives.objective import Objective
 from llmos.training.optimizers import OPTIMIZERS
+from llmos.training.parallel import ONE_PROCESS, Processes
 from llmos.training.schedules import learning_rate_factor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+MOST_SKIPPED = 20
+"""So many steps in a row without a finite loss end the training whatever the recipe says."""
+
 
 @dataclass(frozen=True)
 class StepsReport:
-    """What a stretch of steps did: mean loss in nats per token, tokens trained on, seconds."""
+    """What a stretch of steps did: means of the losses, in nats per prediction; seconds.
+
+    loss: what was minimised; losses: its parts by name; tokens: real tokens trained on; norm: mean
+    norm of the gradients before clipping; skipped: steps left out for a loss that is no number.
+    """
 
     loss: float
     tokens: int
     steps: int
     seconds: float
+    losses: Mapping[str, float] = field(default_factory=dict)
+    norm: float = 0.0
+    skipped: int = 0
+    learning_rate: float = 0.0
+
+
+class NotFiniteError(TrainingError):
+    """A loss or gradient at `step` (from 0) was not a finite number."""
+
+    def __init__(self, message: str, step: int) -> None:
+        super().__init__(message)
+        self.step = step
 
 
 def use_deterministic(threads: int) -> None:
@@ -45,125 +68,256 @@ def use_deterministic(threads: int) -> None:
     if threads:
         torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # No kernel in use reads memory before writing it, so filling it first would only cost time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+class _Losses(nn.Module):
+    """Model and objective as one module: what is compiled and spread over processes."""
+
+    def __init__(self, model: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return self.objective.losses(self.model, batch)
 
 
 class Trainer:
     """Trains `model` on `data` for up to `total_steps` steps of the schedule.
 
-    Raises `TrainingError` when a loss or a gradient is not finite.
+    `peak` scales the recipe's learning rate. Raises `NotFiniteError` when a loss or a gradient is
+    not finite and the recipe does not say to skip such steps, or too many follow one another.
     """
 
     def __init__(
         self,
         model: PreTrainedModel,
-        data: PackedSequences,
+        data: Batches,
+        objective: Objective,
         settings: TrainingSection,
         *,
-        objective: str,
         total_steps: int,
         seed: int,
         peak: float = 1.0,
+        processes: Processes = ONE_PROCESS,
     ) -> None:
         self.model = model
         self.data = data
+        self.objective = objective
         self.settings = settings
         self.total_steps = total_steps
         self.seed = seed
         self.peak = peak
+        self.processes = processes
         self.step = 0
-        self._loss_of = OBJECTIVES[objective]
-        self._layout = layout_of(model)
+        self._lowered = 1.0
+        self._skipped_in_a_row = 0
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        losses: nn.Module = _Losses(model, objective)
+        self._losses = processes.wrap(losses)
+        if settings.compile:
+            self._losses = cast(nn.Module, torch.compile(self._losses))
         self.reset_optimizer()
 
     def reset_optimizer(self) -> None:
         """Forget the moments, as at the start."""
-        self.optimizer = OPTIMIZERS[self.settings.optimizer](self.model, self.settings)
+        self.optimizers = OPTIMIZERS[self.settings.optimizer](self.model, self.settings)
 
     def run(self, steps: int) -> StepsReport:
         """Train `steps` steps from where the trainer stands."""
-        settings = self.settings
-        device = next(self.model.parameters()).device
         started = time.perf_counter()
-        losses: list[torch.Tensor] = []
-        norms: list[torch.Tensor] = []
+        names: list[str] = []
+        values: list[torch.Tensor] = []  # a step's losses by name, and the norm of its gradient
+        tokens = skipped = 0
         self.model.train()
         for _ in range(steps):
-            factor = self.peak * learning_rate_factor(
-                settings.schedule,
-                self.step,
-                self.total_steps,
-                min(settings.warmup_steps, self.total_steps // 2),
-                settings.final_learning_rate,
-            )
-            for group in self.optimizer.param_groups:
-                group["lr"] = settings.learning_rate * factor
-            rows = torch.from_numpy(self.data.batch(self.step, settings.batch_size)).to(device)
-            torch.manual_seed(self.seed * 1_000_003 + self.step)
-            with torch.autocast(
-                device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
-            ):
-                loss = self._loss_of(self.model, rows)
-            loss.backward()
-            norms.append(
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-            )
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            losses.append(loss.detach())
+            batch = self.data.batch(self.step, self.settings.batch_size)
+            rate = self._set_learning_rate()
+            parts = self._backward(batch)
+            norm = _clip(self.model, self.settings.clip_norm)
+            names = list(parts)
+            values.append(torch.stack([*parts.values(), norm]))
+            if self._must_skip(values[-1]):
+                skipped += 1
+            else:
+                for optimizer in self.optimizers:
+                    optimizer.step()
+                tokens += self.objective.tokens(batch)
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
             self.step += 1
-        mean = self._checked_mean(losses, norms) if losses else 0.0
-        tokens = steps * settings.batch_size * self.data.length
-        return StepsReport(mean, tokens, steps, time.perf_counter() - started)
+        if not values:
+            return StepsReport(0.0, 0, 0, time.perf_counter() - started)
+        means = self._means(torch.stack(values), skipped)
+        losses = dict(zip(names, means[:-1], strict=True))
+        return StepsReport(
+            sum(means[:-1]),
+            tokens,
+            steps,
+            time.perf_counter() - started,
+            losses,
+            means[-1],
+            skipped,
+            rate,
+        )
 
-    def _checked_mean(self, losses: list[torch.Tensor], norms: list[torch.Tensor]) -> float:
-        """The mean loss of the last steps; `TrainingError` where one was not finite."""
-        # Once for many steps, because each look waits for the device.
-        values = torch.stack([torch.stack(losses), torch.stack(norms)]).cpu()  # (2, steps)
-        broken = (~values.isfinite()).any(dim=0).nonzero().flatten().tolist()
-        if broken:
-            at = broken[0]
-            settings = self.settings
-            raise TrainingError(
-                f"the loss became {values[0, at]:.4g} with a gradient of norm {values[1, at]:.4g} "
-                f"at step {self.step - len(losses) + at + 1}: lower training.learning_rate "
-                f"(now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})"
-            )
-        return float(values[0].mean())
+    def _set_learning_rate(self) -> float:
+        settings = self.settings
+        rate = settings.learning_rate * self.peak * self._lowered
+        rate *= learning_rate_factor(settings, self.step, self.total_steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return rate
+
+    def _backward(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Add up the gradients of this process's part of `batch`; its losses, as means."""
+        settings, processes = self.settings, self.processes
+        counts = self.objective.counts(batch)
+        mine = processes.share(settings.batch_size)
+        size = settings.micro_batch_size or len(mine)
+        device = next(self.model.parameters()).device
+        torch.manual_seed(self.seed * 1_000_003 + self.step + (processes.rank << 48))
+        sums: dict[str, torch.Tensor] = {}
+        for start in range(mine.start, mine.stop, size):
+            rows = slice(start, min(start + size, mine.stop))
+            part = {name: torch.from_numpy(array[rows]).to(device) for name, array in batch.items()}
+            is_last = rows.stop == mine.stop
+            with processes.synchronised(self._losses, is_last):
+                with torch.autocast(
+                    device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
+                ):
+                    found = self._losses(part)
+                # A batch may hold nothing to predict of some kind; its loss is then 0.
+                means = {name: loss / max(1, counts[name]) for name, loss in found.items()}
+                # Gradients are averaged over the processes; the loss is a sum over them.
+                total = torch.stack(list(means.values())).sum() * processes.count
+                total.backward()
+            for name, mean in means.items():
+                detached = mean.detach().float()
+                sums[name] = sums[name] + detached if name in sums else detached
+        return sums
+
+    def _must_skip(self, values: torch.Tensor) -> bool:
+        """Whether the step just computed is left out, as the recipe says."""
+        settings = self.settings
+        if settings.not_finite == "stop":
+            return False  # looked at once for many steps, because each look waits for the device
+        if bool(self.processes.sum(values).isfinite().all()):
+            self._skipped_in_a_row = 0
+            return False
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row > MOST_SKIPPED:
+            raise self._not_finite(values, self.step)
+        if settings.not_finite == "lower":
+            self._lowered /= 2
+        return True
+
+    def _means(self, values: torch.Tensor, skipped: int) -> list[float]:
+        """Means over the steps of `values`, (steps, losses + 1); raises where one is not finite."""
+        parts = self.processes.sum(values)
+        parts[:, -1] = values[:, -1]  # the norm is that of all processes' gradient already
+        parts = parts.cpu()
+        finite = parts.isfinite().all(dim=1)
+        if self.settings.not_finite == "stop" and not bool(finite.all()):
+            at = int((~finite).nonzero()[0])
+            raise self._not_finite(parts[at], self.step - len(parts) + at)
+        if skipped == len(parts):
+            return [float("nan")] * parts.shape[1]
+        return [float(mean) for mean in parts[finite].double().mean(dim=0)]
+
+    def _not_finite(self, values: torch.Tensor, step: int) -> NotFiniteError:
+        settings = self.settings
+        loss, norm = float(values[:-1].sum()), float(values[-1])
+        return NotFiniteError(
+            f"the loss became {loss:.4g} with a gradient of norm {norm:.4g} "
+            f"at step {step + 1}: lower training.learning_rate "
+            f"(now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})",
+            step,
+        )
 
     def weights(self) -> Vector:
-        """The model's weights, (parameters,) float32."""
+        """The trained weights, (parameters,) float32; frozen ones are not among them."""
         return get_weights(self.model)
 
     def set_weights(self, vector: Vector) -> None:
         set_weights(self.model, vector)
 
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Optimizer moments as vectors and the step, enough to go on bit for bit."""
-        moments: dict[str, dict[str, npt.NDArray[Any]]] = {"exp_avg": {}, "exp_avg_sq": {}}
-        count = 0
-        for name, parameter in self.model.named_parameters():
-            entry = self.optimizer.state.get(parameter)
-            if not entry:
-                return {"step": np.array([self.step], np.int64)}
-            count = int(entry["step"])
-            for key, arrays in moments.items():
-                arrays[name] = entry[key].float().cpu().numpy()
-        state = {key: flatten(arrays) for key, arrays in moments.items()}
-        return {**state, "step": np.array([self.step, count], np.int64)}
+    # What a restart needs
 
-    def load_state(self, state: dict[str, npt.NDArray[Any]]) -> None:
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Optimizer moments as vectors, and [step, steps with the moments, lowered, skipped].
+
+        With the weights it is enough to go on bit for bit.
+        """
+        state: dict[str, npt.NDArray[Any]] = {}
+        count = 0
+        for optimizer in self.optimizers:
+            entries = {
+                name: optimizer.state[parameter]
+                for name, parameter in self._parameters_of(optimizer).items()
+                if parameter in optimizer.state
+            }
+            for key in MOMENTS_OF[type(optimizer)] if entries else ():
+                state[key] = flatten({name: to_numpy(e[key]) for name, e in entries.items()})
+            for entry in entries.values():
+                count = int(entry.get("step", count))
+        numbers = [self.step, count] if state else [self.step]
+        if self._lowered != 1.0 or self._skipped_in_a_row:
+            state["guard"] = np.array([self._lowered, self._skipped_in_a_row], np.float64)
+        return {**state, "step": np.array(numbers, np.int64)}
+
+    def load_state(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Restore what `state` returned, into fresh tensors."""
         self.reset_optimizer()
         self.step = int(state["step"][0])
-        if "exp_avg" not in state:
+        lowered, skipped = state.get("guard", (1.0, 0))
+        self._lowered, self._skipped_in_a_row = float(lowered), int(skipped)
+        if len(state["step"]) == 1:
             return
-        arrays = {key: self._layout.split(state[key]) for key in ("exp_avg", "exp_avg_sq")}
-        for name, parameter in self.model.named_parameters():
-            entry: dict[str, torch.Tensor] = {
-                # Fused AdamW keeps its step counter as float32 beside the parameter.
-                "step": torch.tensor(float(state["step"][1]), device=parameter.device)
-            }
-            for key, named in arrays.items():
-                entry[key] = torch.empty_like(parameter)
-                entry[key].copy_(torch.from_numpy(named[name].copy()))
-            self.optimizer.state[parameter] = entry
+        for optimizer in self.optimizers:
+            named = self._parameters_of(optimizer)
+            for key in MOMENTS_OF[type(optimizer)]:
+                if key not in state:
+                    raise ProtocolError(f"the state has no {key}: it is of another optimizer")
+                _check_size(named, state[key])
+                start = 0
+                for name in sorted(named):
+                    parameter = named[name]
+                    entry = optimizer.state[parameter]
+                    values = state[key][start : start + parameter.numel()]
+                    entry[key] = torch.empty_like(parameter, requires_grad=False)
+                    copy_into(entry[key], values.reshape(parameter.shape))
+                    start += parameter.numel()
+            if isinstance(optimizer, torch.optim.AdamW):
+                for parameter in named.values():
+                    # Fused AdamW keeps its step counter as float32 beside the parameter.
+                    optimizer.state[parameter]["step"] = torch.tensor(
+                        float(state["step"][1]), device=parameter.device
+                    )
+
+    def _parameters_of(self, optimizer: torch.optim.Optimizer) -> dict[str, nn.Parameter]:
+        mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        return {n: p for n, p in self.model.named_parameters() if id(p) in mine}
+
+
+MOMENTS_OF: dict[type, tuple[str, ...]] = {
+    torch.optim.AdamW: ("exp_avg", "exp_avg_sq"),
+    torch.optim.Muon: ("momentum_buffer",),
+}
+
+
+def _check_size(named: Mapping[str, nn.Parameter], values: npt.NDArray[Any]) -> None:
+    size = sum(parameter.numel() for parameter in named.values())
+    if values.shape != (size,):
+        raise ProtocolError(f"{values.shape} moments do not fit a model of {size}")
+
+
+def _clip(model: nn.Module, clip_norm: float) -> torch.Tensor:
+    """Scale the gradients down to `clip_norm`; their norm before that."""
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    whole = getattr(norm, "full_tensor", None)  # a sharded model's norm is one number in parts
+    return cast(torch.Tensor, whole() if whole else norm).float()

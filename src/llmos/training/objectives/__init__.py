@@ -1,5 +1,15 @@
-"""Objectives by the name a recipe uses: (model, rows of a batch) -> loss in nats per token."""
+"""Objectives by the name that a recipe uses."""
 
-from llmos.training.objectives.causal_lm import causal_lm_loss
+from collections.abc import Callable
 
-OBJECTIVES = {"causal_lm": causal_lm_loss}
+from llmos.models.vocabulary import Vocabulary
+from llmos.recipe import Recipe
+from llmos.training.objectives.causal_lm import CausalLM
+from llmos.training.objectives.objective import Objective
+
+OBJECTIVES: dict[str, Callable[[Recipe, Vocabulary], Objective]] = {"causal_lm": CausalLM}
+
+
+def make_objective(recipe: Recipe, words: Vocabulary) -> Objective:
+    """The recipe's objective for this vocabulary."""
+    return OBJECTIVES[recipe.objective.name](recipe, words)

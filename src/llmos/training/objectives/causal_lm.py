@@ -5,16 +5,81 @@ Shapes: B sequences, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from llmos.data.batches import IGNORE, Batch
+from llmos.data.documents import Document
+from llmos.data.packing import PackedSequences, pack
+from llmos.models.scoring import Scores, score_texts
+from llmos.models.vocabulary import Vocabulary
+from llmos.recipe import Recipe
 
 
-def causal_lm_loss(model: PreTrainedModel, rows: torch.Tensor) -> torch.Tensor:
-    """Mean negative log-likelihood in nats per token; rows: (B, T + 1) token ids."""
-    logits = model(input_ids=rows[:, :-1], use_cache=False).logits  # (B, T, V)
-    return functional.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten())
+class CausalLM:
+    """Documents behind one another, cut into sequences without padding."""
+
+    head = "causal_lm"
+    record = "text"
+
+    def __init__(self, recipe: Recipe, words: Vocabulary) -> None:
+        self.recipe = recipe
+        self.words = words
+
+    def batches(self, documents: Sequence[Document], seed: int) -> PackedSequences:
+        words, training = self.words, self.recipe.training
+        encoded = words.encode_all([document.text for document in documents])
+        tokens = pack(encoded, words.end, words.size)
+        separator = words.end if training.document_attention else None
+        return PackedSequences(tokens, training.sequence_length, seed, separator)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        return {"token": int(np.count_nonzero(batch["labels"] != IGNORE))}
+
+    def tokens(self, batch: Batch) -> int:
+        return batch["input_ids"].size
+
+    def losses(
+        self, model: nn.Module, batch: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        inputs = {"input_ids": batch["input_ids"], **within_documents(batch)}
+        logits = model(**inputs, use_cache=False).logits  # (B, T, V)
+        labels = batch["labels"].flatten()
+        loss = functional.cross_entropy(logits.float().flatten(0, 1), labels, reduction="sum")
+        return {"token": loss}
+
+    def score(
+        self, model: nn.Module, documents: Sequence[Document], *, block_bytes: int = 0
+    ) -> Scores:
+        return score_texts(
+            model,
+            [document.text for document in documents],
+            self.words.encode_with_bytes,
+            begin=self.words.end,
+            length=self.recipe.training.sequence_length,
+            stride=self.recipe.evaluation.stride,
+            block_bytes=block_bytes,
+        )
+
+
+def within_documents(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What keeps attention within each document: an additive mask (B, 1, T, T) and positions.
+
+    Empty where the batch does not say which document (`document_ids`, (B, T)) a token is of.
+    """
+    documents = batch.get("document_ids")
+    if documents is None:
+        return {}
+    length = documents.shape[1]
+    places = torch.arange(length, device=documents.device)
+    allowed = documents[:, :, None] == documents[:, None, :]  # (B, T, T)
+    allowed &= places[:, None] >= places[None, :]
+    mask = torch.zeros(allowed.shape, device=documents.device)
+    mask.masked_fill_(~allowed, torch.finfo(torch.float32).min)
+    # The first place of the document that each token is of.
+    first = torch.where(allowed, places, length).amin(dim=-1)
+    return {"attention_mask": mask[:, None], "position_ids": places - first}

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from llmos.errors import DataError
-from llmos.federation.material import FEWEST_UNITS, Material
 from llmos.records import canonical_json
 from llmos.storage import sha256_hex
+from llmos.training.material import FEWEST_UNITS, Material
 
 if TYPE_CHECKING:
     from tests.conftest import Joint

@@ -1,15 +1,13 @@
-"""A member's own text on its way to training: read, cut, split, counted, packed. Stays at home."""
+"""Somebody's own text on its way to training: read, cut, split, counted. It stays at home."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from llmos.data.documents import Document, cut, split_documents
-from llmos.data.packing import Tokens, pack
 from llmos.data.sources import read_source
 from llmos.models.pieces import count_pieces
 from llmos.models.scoring import BLOCK_BYTES
@@ -26,7 +24,7 @@ def _size(documents: Sequence[Document]) -> JSON:
 
 
 class Material:
-    """The text of one member under one recipe. Raises `DataError` for text that cannot be used."""
+    """The text of one organisation under one recipe. Raises `DataError` for unusable text."""
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -59,38 +57,38 @@ class Material:
         """Piece counts of the training text, before any threshold."""
         return count_pieces(d.text for d in self.split.train)
 
-    def tokens(self, tokenizer: Tokenizer, separator: int) -> Tokens:
-        """The training text, tokenized and packed."""
-        encoded = tokenizer.encode_batch_fast(
-            [d.text for d in self.split.train], add_special_tokens=False
-        )
-        return pack((e.ids for e in encoded), separator, tokenizer.get_vocab_size())
-
-    def validation_texts(self) -> list[str]:
+    def validation_documents(self) -> list[Document]:
         return _even_bytes(self.split.validation, self._recipe.evaluation.validation_bytes)
 
-    def test_texts(self) -> list[str]:
+    def test_documents(self) -> list[Document]:
         return _even_bytes(self.split.test, self._recipe.evaluation.test_bytes)
 
     @property
     def test_block_bytes(self) -> int:
         """Block size of test units: 0 (whole documents) unless there are too few of those."""
-        return BLOCK_BYTES if len(self.test_texts()) < FEWEST_UNITS else 0
+        return BLOCK_BYTES if len(self.test_documents()) < FEWEST_UNITS else 0
 
 
-def _even_bytes(documents: Sequence[Document], limit: int) -> list[str]:
-    """The documents' texts; over `limit` bytes in all, the long ones cut to an even share (0: all).
+def _even_bytes(documents: Sequence[Document], limit: int) -> list[Document]:
+    """The documents; over `limit` bytes in all, the long ones cut to an even share (0: all).
 
     A cut text is the beginning of its document, so that one long document cannot stand for all.
+    Records are never cut: the shortest come first, as many as fit (at least one).
     """
     sizes = {index: len(d.text.encode()) for index, d in enumerate(documents)}
     if not limit or sum(sizes.values()) <= limit:
-        return [d.text for d in documents]
-    texts = [""] * len(documents)
+        return list(documents)
+    kept: dict[int, Document] = {}
     left = limit
     for done, (index, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
         share = left // (len(documents) - done)
-        data = documents[index].text.encode()[:share]
-        texts[index] = data.decode("utf-8", "ignore")
-        left -= min(size, share)
-    return [text for text in texts if text]
+        document = documents[index]
+        if not document.fields:
+            text = document.text.encode()[:share].decode("utf-8", "ignore")
+            document = replace(document, text=text)
+        elif size > left and kept:
+            break
+        left -= min(size, share) if not document.fields else size
+        if document.text:
+            kept[index] = document
+    return [kept[index] for index in sorted(kept)]

@@ -1,0 +1,181 @@
+"""The sections of a recipe about what the members do together: rounds, merging, judging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmos.recipe_about import SLUG, SLUG_WORDS, about
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsSection:
+    """How often the members meet."""
+
+    count: int = field(
+        default=20, metadata=about("rounds of the run", unit="rounds", minimum=1, maximum=1000000)
+    )
+    local_steps: int = field(
+        default=20,
+        metadata=about(
+            "optimiser steps of each member between two merges",
+            unit="steps",
+            minimum=1,
+            maximum=1000000,
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregationSection:
+    """How the members' updates become one model."""
+
+    strategy: str = field(
+        default="diloco",
+        metadata=about(
+            "fedavg: weighted mean (arXiv 1602.05629); diloco: the mean update through an outer "
+            "Nesterov optimiser (arXiv 2311.08105)",
+            choices=("fedavg", "diloco"),
+        ),
+    )
+    outer_learning_rate: float = field(
+        default=0.7, metadata=about("diloco: outer learning rate", above=0.0, maximum=10.0)
+    )
+    outer_momentum: float = field(
+        default=0.9,
+        metadata=about("diloco: outer Nesterov momentum, per round", minimum=0.0, below=1.0),
+    )
+    weighting: str = field(
+        default="tokens",
+        metadata=about(
+            "weight of a member: tokens it trained on, or the same for each",
+            choices=("tokens", "equal"),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressionSection:
+    """How updates are written for the journey."""
+
+    codec: str = field(
+        default="int8",
+        metadata=about(
+            "number format of an update: 4, 2 or 1 bytes a parameter",
+            choices=("fp32", "bf16", "int8"),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySection:
+    """Who can see what."""
+
+    mode: str = field(
+        default="open",
+        metadata=about(
+            "open: the coordinator sees each member's update, never its text", choices=("open",)
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSection:
+    """How the run is judged on text that nobody trained on."""
+
+    every: int = field(
+        default=1,
+        metadata=about("rounds between validations", unit="rounds", minimum=1, maximum=1000000),
+    )
+    validation_bytes: int = field(
+        default=200000,
+        metadata=about(
+            "most validation text scored for each member; 0: all",
+            unit="bytes",
+            minimum=0,
+            maximum=10**12,
+        ),
+    )
+    test_bytes: int = field(
+        default=0,
+        metadata=about(
+            "most test text scored for each member; 0: all",
+            unit="bytes",
+            minimum=0,
+            maximum=10**12,
+        ),
+    )
+    stride: int = field(
+        default=0,
+        metadata=about(
+            "step of the scoring window; 0: windows without overlap; at most model.context_length",
+            unit="tokens",
+            minimum=0,
+            maximum=1048576,
+        ),
+    )
+    bootstrap_samples: int = field(
+        default=1000,
+        metadata=about(
+            "resamples of the documents behind each interval", minimum=1, maximum=1000000
+        ),
+    )
+    select: str = field(
+        default="best",
+        metadata=about(
+            "round that is published: best by mean validation bits per byte, or last",
+            choices=("best", "last"),
+        ),
+    )
+    columns: tuple[str, ...] = field(
+        default=("alone", "together", "together_own", "pooled"),
+        metadata=about(
+            "columns of the comparison: alone (own text, own steps), alone_whole_budget (own "
+            "text, the steps of all members), together, together_own (then local steps on own "
+            "text), pooled (all text in one place, the steps of all members)",
+            choices=("alone", "alone_whole_budget", "together", "together_own", "pooled"),
+            items=(1, 5),
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublicationSection:
+    """What is published in the end."""
+
+    licence: str = field(
+        default="Apache-2.0",
+        metadata=about(
+            "licence of the model, by its SPDX name",
+            pattern=r"[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}",
+            pattern_words="such as Apache-2.0 or CC-BY-4.0",
+        ),
+    )
+    keep_updates: bool = field(
+        default=True,
+        metadata=about(
+            "keep every member's updates in the run folder, so that each merge can be checked"
+        ),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementSection:
+    """Who agrees to the recipe."""
+
+    members: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "names of the members; none: those named when the run starts",
+            pattern=SLUG,
+            pattern_words=SLUG_WORDS,
+        ),
+    )
+    quorum: int = field(
+        default=0,
+        metadata=about(
+            "how many members must sign before the run starts; 0: all",
+            unit="members",
+            minimum=0,
+            maximum=1000,
+        ),
+    )
