@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -14,9 +13,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from llmos.recipe import Recipe
 from llmos.records import JSON
-
-if TYPE_CHECKING:
-    from llmos.federation.local import Run
 
 # Off a terminal, rounds are told at most this often.
 PLAIN_SECONDS = 5.0
@@ -113,12 +109,12 @@ class RunProgress:
 
 
 def run_with_progress(
-    folder: Path, recipe: Recipe, work: Callable[[Callable[[JSON], None]], Run]
-) -> Run:
+    folder: Path, shown: RunProgress, work: Callable[[Callable[[JSON], None]], object]
+) -> None:
     """Do `work(listener)` with progress; Ctrl-C says how to go on (exit code 130)."""
-    with RunProgress(recipe) as progress:
+    with shown as progress:
         try:
-            return work(progress)
+            work(progress)
         except KeyboardInterrupt:
             began = (folder / "run.json").exists()
             go_on = f"nothing is lost, go on with: llmos train --resume {folder}"

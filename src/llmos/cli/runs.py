@@ -11,11 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from llmos.cli.progress_alone import figures
 from llmos.curves import Series, svg_chart, terminal_chart
 from llmos.errors import LLMOSError, UsageError
 from llmos.metrics.perplexity import bits_per_byte
 from llmos.records import JSON
 from llmos.storage import write_atomic
+from llmos.training.report import is_alone, report_alone
 
 app = typer.Typer(invoke_without_command=True, help="List runs; show one.")
 
@@ -42,6 +44,9 @@ def list_runs(
 
         found += 1
         try:
+            if is_alone(run):
+                table.add_row(str(run), *_alone_row(run))
+                continue
             state, entries = load_state(run)
         except LLMOSError:  # one damaged run must not hide the others
             table.add_row(str(run), "", "", "damaged or not begun: see runs show", "", "")
@@ -78,15 +83,16 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Show RUN: curves of held-out bits per byte, the comparison, traffic and times."""
+    if is_alone(run):
+        show_alone(run, plot, as_json)
+        return
     from llmos.federation.report import curves, load_state, times
 
     state, entries = load_state(run)
     series = [Series(name, points) for name, points in curves(run, entries).items()]
     if plot is not None:
         title = f"{entries[0].body['recipe']['name']}: held-out text by optimiser steps per member"
-        svg = svg_chart(series, title, "local optimiser steps", "bits per byte")
-        write_atomic(plot, svg.encode())
-        typer.echo(f"wrote {plot}")
+        _save_chart(plot, series, title, "local optimiser steps")
         return
     if as_json:
         record = {
@@ -108,16 +114,75 @@ def show(
         highlight=False,
         soft_wrap=True,
     )
+    _print_chart(console, series, "local optimiser steps", "bits per byte, held out")
+    print_outcome(run, console)
+
+
+def _save_chart(plot: Path, series: list[Series], title: str, x_label: str) -> None:
+    svg = svg_chart(series, title, x_label, "bits per byte")
+    write_atomic(plot, svg.encode())
+    typer.echo(f"wrote {plot}")
+
+
+def _print_chart(console: Console, series: list[Series], x_label: str, y_label: str) -> None:
     if series:
         chart = terminal_chart(
             series[:MOST_CURVES],
             width=min(console.width, 100),
             height=18,
-            x_label="local optimiser steps",
-            y_label="bits per byte, held out",
+            x_label=x_label,
+            y_label=y_label,
         )
         console.print(chart)
-    print_outcome(run, console)
+
+
+def _alone_row(run: Path) -> list[str]:
+    report = report_alone(run)
+    best = f"{report.best[1]:.3f}" if report.best else ""
+    step = f"step {report.step}/{report.total}"
+    return [report.recipe.name, "alone", report.phase, step, best]
+
+
+def show_alone(run: Path, plot: Path | None, as_json: bool) -> None:
+    """`runs show` of one organisation's run."""
+    report = report_alone(run)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=1))
+        return
+    curves = {"training": report.training, "held out": report.validation}
+    series = [Series(name, points) for name, points in curves.items() if points]
+    if plot is not None:
+        _save_chart(plot, series, f"{report.recipe.name}: training alone", "optimiser steps")
+        return
+    console = Console()
+    console.print(
+        f"{run}: recipe {report.recipe.name} (sha256 {report.recipe.sha256()[:16]}), alone, "
+        f"phase {report.phase}, step {report.step} of {report.total}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    _print_chart(console, series, "optimiser steps", "bits per byte")
+    if report.latest:
+        console.print(f"last steps: {figures(report.latest)}", highlight=False, soft_wrap=True)
+    print_alone_outcome(run, console)
+
+
+def print_alone_outcome(run: Path, console: Console | None = None) -> None:
+    """The test score and the model's folder, or how to go on."""
+    from llmos.metrics.perplexity import perplexity
+
+    console = console or Console()
+    entries = report_alone(run).entries
+    if (trained := entries.get("trained")) is not None:
+        test = trained["test"]
+        console.print(
+            f"held-out test text: {bits_per_byte(test['nll_nats'], test['bytes']):.4f} bits/byte, "
+            f"perplexity {perplexity(test['nll_nats'], test['tokens']):.2f} per token "
+            f"(weights after step {trained['selected_step']} of {trained['steps']})",
+            highlight=False,
+            soft_wrap=True,
+        )
+    _print_next(console, run, "published" in entries)
 
 
 def print_outcome(run: Path, console: Console | None = None) -> None:
@@ -151,16 +216,26 @@ def print_outcome(run: Path, console: Console | None = None) -> None:
             highlight=False,
             soft_wrap=True,
         )
-    if state.phase == "closed":
-        console.print(
-            f"model: {run / 'model'}\n"
-            f"check the evidence: llmos verify {run}\n"
-            f'try it: llmos generate {run / "model"} "..."',
-            highlight=False,
-            soft_wrap=True,
-        )
+    _print_next(console, run, state.phase == "closed")
+
+
+def _print_next(console: Console, run: Path, is_finished: bool) -> None:
+    if is_finished:
+        text = f"model: {run / 'model'}\ncheck the evidence: llmos verify {run}"
+        if _writes_text(run / "model"):
+            text += f'\ntry it: llmos generate {run / "model"} "..."'
     else:
-        console.print(f"unfinished: llmos train --resume {run}", highlight=False, soft_wrap=True)
+        text = f"unfinished: llmos train --resume {run}"
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _writes_text(model: Path) -> bool:
+    """Whether `llmos generate` can use the model."""
+    try:
+        architectures = json.loads((model / "config.json").read_bytes())["architectures"]
+    except (OSError, ValueError, KeyError):
+        return False
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
 
 
 def _print_table(console: Console, title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from llmos.cli.generate import quiet_transformers
-from llmos.cli.progress import run_with_progress
-from llmos.cli.runs import print_outcome
+from llmos.cli.progress import RunProgress, run_with_progress
+from llmos.cli.progress_alone import AloneProgress
+from llmos.cli.runs import print_alone_outcome, print_outcome
 from llmos.errors import UsageError
 from llmos.recipe import Recipe, load_recipe
+from llmos.training.report import is_alone
 
 
 def train(
@@ -36,6 +38,14 @@ def train(
     processes: Annotated[
         bool, typer.Option("--processes", help="A process for each member (the same bits).")
     ] = False,
+    parallel: Annotated[
+        str,
+        typer.Option(
+            "--parallel",
+            metavar="KIND",
+            help="ddp or fsdp: how processes that torchrun started share one model (--data).",
+        ),
+    ] = "ddp",
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="Agree on this seed instead of the recipe's (also the split)."),
@@ -59,7 +69,7 @@ def train(
                 f"--resume takes no {', '.join(extra) or 'other options'}: "
                 "a run keeps what it was started with"
             )
-        go_on(resume)
+        go_on(resume, parallel)
         return
     if recipe is None or out is None:
         raise UsageError(
@@ -68,29 +78,32 @@ def train(
     agreed = load_recipe(recipe)
     if seed is not None:
         agreed = agreed.with_values({"seed": seed})
+    if data is not None:
+        if member or compare or processes:
+            raise UsageError("--data trains alone: leave out --member, --compare and --processes")
+        start_alone(agreed, out, data, parallel)
+        return
     members = parse_members(member) if member else None
-    start(agreed, out, data=data, members=members, compare=compare, processes=processes)
+    start(agreed, out, members=members, compare=compare, processes=processes)
 
 
 def start(
     recipe: Recipe,
     out: Path,
     *,
-    data: Path | None = None,
     members: dict[str, Path] | None = None,
     compare: bool = False,
     processes: bool = False,
 ) -> None:
-    """Start a run with live progress and print its outcome; `llmos demo` does too."""
+    """Start a joint run with live progress and print its outcome; `llmos demo` does too."""
     from llmos.federation import local
 
     run_with_progress(
         out,
-        recipe,
+        RunProgress(recipe),
         lambda listen: local.train(
             recipe,
             out=out,
-            data=data,
             members=members,
             compare=compare,
             processes=processes,
@@ -100,13 +113,44 @@ def start(
     print_outcome(out)
 
 
-def go_on(run: Path) -> None:
+def start_alone(recipe: Recipe, out: Path, data: Path, parallel: str) -> None:
+    """Train alone with live progress and print the outcome."""
+    from llmos.training import alone
+    from llmos.training.parallel import processes_from_environment
+
+    with processes_from_environment(parallel) as processes:
+        run_with_progress(
+            out,
+            AloneProgress(recipe),
+            lambda listen: alone.start_alone(
+                recipe, data, out, processes=processes, listener=listen
+            ),
+        )
+        if processes.is_first:
+            print_alone_outcome(out)
+
+
+def go_on(run: Path, parallel: str = "ddp") -> None:
     """Resume a run with live progress and print its outcome."""
+    if is_alone(run):
+        from llmos.training import alone
+        from llmos.training.parallel import processes_from_environment
+
+        recipe = load_recipe(run / "recipe.toml")
+        with processes_from_environment(parallel) as processes:
+            run_with_progress(
+                run,
+                AloneProgress(recipe),
+                lambda listen: alone.resume_alone(run, processes=processes, listener=listen),
+            )
+            if processes.is_first:
+                print_alone_outcome(run)
+        return
     from llmos.federation import local
 
     local.read_settings(run)
     recipe = load_recipe(run / "recipe.toml")
-    run_with_progress(run, recipe, lambda listen: local.resume(run, listen))
+    run_with_progress(run, RunProgress(recipe), lambda listen: local.resume(run, listen))
     print_outcome(run)
 
 

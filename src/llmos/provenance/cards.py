@@ -22,7 +22,12 @@ class CardMember:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a card says. `table` is a Markdown table, empty where nothing was compared."""
+    """What a card says of a joint run, or of one organisation's (then `strategy` is empty).
+
+    `auto_class` is the class of transformers that loads the model; `base` names the model that was
+    continued, `method` says which of its weights were trained. `table` is a Markdown table, empty
+    where nothing was compared.
+    """
 
     name: str
     description: str
@@ -43,7 +48,21 @@ class ModelCard:
     weights_sha256: str
     scores: Mapping[str, tuple[float, float]]
     table: str
+    auto_class: str = "AutoModelForCausalLM"
+    base: str = ""
+    method: str = "full"
     version: int = 1
+
+
+PIPELINES = {
+    "AutoModelForCausalLM": "text-generation",
+    "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForPreTraining": "fill-mask",
+    "AutoModelForSeq2SeqLM": "text2text-generation",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+}
+"""The hub's word for what a model of each class does."""
 
 
 def render_card(card: ModelCard) -> str:
@@ -66,10 +85,11 @@ def _front_matter(card: ModelCard) -> str:
     if card.languages:
         lines += ["language:", *(f"- {_yaml(language)}" for language in card.languages)]
     lines += [
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {PIPELINES[card.auto_class]}",
+        *([f"base_model: {_yaml(card.base)}"] if card.base else []),
         "tags:",
         "- llmos",
-        "- joint-training",
+        *(["- joint-training"] if card.strategy else []),
         *(["- synthetic-data"] if any(m.synthetic for m in card.members) else []),
         f"model_name: {_yaml(card.name)}",
         "llmos:",
@@ -102,15 +122,26 @@ def _cell(text: str) -> str:
 
 
 def _summary(card: ModelCard) -> str:
+    how = "" if card.method == "full" else f" ({card.method})"
+    origin = f", continued from {_cell(card.base)}{how}" if card.base else ""
+    if card.strategy:
+        run = (
+            f"trained jointly by {len(card.members)} member(s) with LLMOS: {card.rounds} rounds of "
+            f"{card.local_steps} local steps, merged by {card.strategy}, updates sent as "
+            f"{card.codec}. Published are the weights after round {card.published_round}. The "
+            "members' text stayed with them."
+        )
+    else:
+        run = (
+            f"trained by one organisation with LLMOS: {card.local_steps} steps. Published are the "
+            f"weights after step {card.published_round}."
+        )
     return (
-        f"A {card.family} model of {card.parameters:,} parameters ({card.objective}), trained "
-        f"jointly by {len(card.members)} member(s) with LLMOS: {card.rounds} rounds of "
-        f"{card.local_steps} local steps, merged by {card.strategy}, updates sent as {card.codec}. "
-        f"Published are the weights after round {card.published_round}. The members' text stayed "
-        "with them.\n\n"
+        f"A {card.family} model of {card.parameters:,} parameters ({card.objective}){origin}, "
+        f"{run}\n\n"
         "```python\n"
-        "from transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("PATH")\n'
+        f"from transformers import {card.auto_class}, AutoTokenizer\n\n"
+        f'model = {card.auto_class}.from_pretrained("PATH")\n'
         'tokenizer = AutoTokenizer.from_pretrained("PATH")\n'
         "```\n"
     )
@@ -124,7 +155,7 @@ def _members(card: ModelCard) -> str:
     ]
     return "\n".join(
         [
-            "## Members",
+            "## Members" if card.strategy else "## Training text",
             "",
             "Tokens are those trained on, repeats over epochs counted, as each member reported.",
             "",
@@ -138,10 +169,13 @@ def _members(card: ModelCard) -> str:
 
 def _scores(card: ModelCard) -> str:
     rows = [f"| {_cell(m)} | {bits:.4f} | {ppl:.2f} |" for m, (bits, ppl) in card.scores.items()]
+    where = "each member's held-out test text, which stayed there"
+    if not card.strategy:
+        where = "held-out test text"
     lines = [
         "## Evaluation",
         "",
-        "On each member's held-out test text, which stayed there:",
+        f"On {where}: bits per byte of what was to be predicted, and perplexity per token of it.",
         "",
         "| member | bits per byte | perplexity per token |",
         "|---|---:|---:|",
@@ -169,7 +203,8 @@ def _evidence(card: ModelCard) -> str:
             f"- weights: sha256 `{card.weights_sha256}` (float32 values, little-endian, in the "
             "order of their sorted names)",
             "",
-            "`llmos verify RUN` checks the chain, all signatures, these files and every merge.",
+            "`llmos verify RUN` checks the chain, all signatures, these files"
+            + (" and every merge." if card.strategy else "."),
             "",
         ]
     )
@@ -179,8 +214,7 @@ def _limits(card: ModelCard) -> str:
     lines = [
         "## Limits",
         "",
-        "- A base model: it continues text. It was not aligned, filtered or tested for safety, "
-        "bias or memorised passages.",
+        "- It was not aligned, filtered or tested for safety, bias or memorised passages.",
         f"- At {card.parameters / 1e6:.1f} M parameters it has learned style and common patterns "
         "of its training text, not facts to rely on.",
         "- That members trained honestly on the text they describe, and that token counts are "
