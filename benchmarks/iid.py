@@ -24,14 +24,14 @@ from llmos.data.sources import read_source
 from llmos.data.storyworld.stories import write_stories
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.local import train
-from llmos.training.material import Material
 from llmos.federation.protocol import get_blob
 from llmos.federation.report import load_state
-from llmos.training.workbench import Workbench
 from llmos.models.arrays import set_weights, vector_from_bytes
-from llmos.recipe import Recipe, parse_assignment, parse_recipe
+from llmos.recipe import DataSection, Recipe, parse_assignment, parse_recipe
 from llmos.storage import sha256_hex
 from llmos.training.loop import Trainer
+from llmos.training.material import Material
+from llmos.training.workbench import Workbench
 
 MEMBERS = 4
 RECIPE = """
@@ -61,7 +61,8 @@ select = "last"
 
 def deal(corpus: Path, folder: Path) -> dict[str, Path]:
     """Parts of the corpus, dealt by hash: an IID split."""
-    parts = [part for d in read_source(corpus).documents for part in cut(d, 2000)]
+    documents = read_source(corpus, DataSection(), "text").documents
+    parts = [part for document in documents for part in cut(document, 2000)]
     paths = {f"m{number}": folder / f"m{number}.jsonl" for number in range(MEMBERS)}
     files = [path.open("w", encoding="utf-8") for path in paths.values()]
     for part in parts:

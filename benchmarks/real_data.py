@@ -29,7 +29,9 @@ def require(data: Path, name: str) -> Path:
     return folder
 
 
-def write_member(folder: Path, records: Iterable[Record], languages: list[str], licence: str) -> int:
+def write_member(
+    folder: Path, records: Iterable[Record], languages: list[str], licence: str
+) -> int:
     """Write a member's records and card; how many there are."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

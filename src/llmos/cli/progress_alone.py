@@ -29,10 +29,9 @@ class AloneProgress(RunProgress):
     def _on_validated(self, event: JSON) -> None:
         bits = event["bits_per_byte"]
         shown = "no number" if bits is None else f"{bits:.4f} bits/byte"
-        now = time.monotonic()
-        if self.bar is None and now - self.last < PLAIN_SECONDS and event["step"] > 0:
-            if event["step"] < event["total"]:
-                return
+        is_end = event["step"] in (0, event["total"])
+        if self.bar is None and not is_end and time.monotonic() - self.last < PLAIN_SECONDS:
+            return
         self.say(f"step {event['step']}: held out {shown}")
 
     def _on_selected(self, event: JSON) -> None:
@@ -43,6 +42,9 @@ def figures(event: JSON) -> str:
     """The live line: loss, speed, use of the machine, memory; the time left off a bar."""
     loss, bits = event["loss"], event["bits_per_byte"]
     parts = ["loss " + ("not finite" if loss is None else f"{loss:.4f} nats/token")]
+    if loss is not None and len(event["losses"]) > 1:
+        each = ", ".join(f"{name} {value:.4f}" for name, value in event["losses"].items())
+        parts[0] += f" ({each})"
     if bits is not None:
         parts.append(f"{bits:.3f} bits/byte")
     parts += [

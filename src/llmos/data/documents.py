@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llmos.errors import DataError
 
@@ -28,6 +28,8 @@ class Document:
     text: str
     fields: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
+    language: str = ""
+    """Code of the language, where the record says it."""
 
     @property
     def content(self) -> str:
@@ -66,7 +68,10 @@ def cut(document: Document, part_bytes: int) -> list[Document]:
             held, size = [], 0
     if held:
         parts.append("".join(held))
-    return [Document(f"{document.id}#{number}", text) for number, text in enumerate(parts)]
+    return [
+        replace(document, id=f"{document.id}#{number}", text=text)
+        for number, text in enumerate(parts)
+    ]
 
 
 def _pieces(text: str, part_bytes: int, ends: Sequence[re.Pattern[str]]) -> Iterator[str]:

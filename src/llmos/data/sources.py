@@ -1,4 +1,4 @@
-"""Read a member's text from files: .txt, .md, .jsonl (also .gz), one file or a folder of them."""
+"""Read a member's texts and records from files (also .gz): one of them, or a folder."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import json
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llmos.data.documents import Document
+from llmos.data.records import RECORDS, PassedOverError
+from llmos.data.rows import ROWS, squad
 from llmos.errors import DataError
+from llmos.recipe import DataSection
 
 TEXT_SUFFIXES = (".txt", ".md")
-RECORD_SUFFIXES = (".jsonl",)
 CARD_NAME = "card.json"
 
 
@@ -30,33 +33,44 @@ class Source:
     licence: str = ""
     synthetic: bool = False
     skipped: list[str] = field(default_factory=list)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """How many records could not be used, by the reason why."""
 
 
-def read_source(path: Path, text_field: str = "text") -> Source:
-    """Read all documents under `path`.
+def read_source(path: Path, data: DataSection, record: str) -> Source:
+    """Read all documents under `path`, made of records of one kind (see `RECORDS`).
 
-    A text file is one document; a JSON Lines file has one document a line in `text_field`.
+    A record is a line of a JSON Lines, CSV or TSV file; a text file is one document where the kind
+    is "text", a SQuAD file (.json) holds records of the kind "question". `data` names the fields.
     Names that begin with a dot are ignored. Files of other kinds and links to folders, which are
-    not followed, are listed in `skipped`. Raises `DataError` naming the file and the place for a
-    missing path, a folder without text, text that is not UTF-8, a damaged archive or record.
+    not followed, are listed in `skipped`; records with an empty part are counted in `passed_over`.
+    Raises `DataError` naming the file and the place for a missing path, a folder without text,
+    text that is not UTF-8, a damaged archive, table or record.
     """
     files, skipped = _files(path)
+    whole = TEXT_SUFFIXES if record == "text" else ()
+    readers = {**ROWS, ".json": squad} if record == "question" else ROWS
     documents: list[Document] = []
+    passed_over: Counter[str] = Counter()
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         suffixes = [s for s in map(str.lower, file.suffixes[-2:]) if s != ".gz"]
         suffix = suffixes[-1] if suffixes else ""
-        if suffix in TEXT_SUFFIXES:
+        if file.name == CARD_NAME:
+            continue
+        if suffix in whole:
             documents.append(Document(name, _decode(_read_bytes(file), file)))
-        elif suffix in RECORD_SUFFIXES:
-            documents.extend(_records(file, name, text_field))
-        elif file.name != CARD_NAME:
+        elif suffix in readers:
+            for row in readers[suffix](_decode(_read_bytes(file), file), file, name):
+                try:
+                    documents.append(RECORDS[record](row, data))
+                except PassedOverError as reason:
+                    passed_over[str(reason)] += 1
+        else:
             skipped.append(name)
     documents = [d for d in documents if d.text.strip()]
     if not documents:
-        known = ", ".join((*TEXT_SUFFIXES, *RECORD_SUFFIXES))
-        seen = f" ({len(skipped)} files of other kinds were passed over)" if skipped else ""
-        raise DataError(f"{path} holds no text{seen}: put {known} files (or their .gz) there")
+        raise _nothing(path, record, (*whole, *readers), len(skipped), passed_over)
     cards = [_read_card(file) for file in _cards(path, files)]
     licences = sorted({card["licence"] for card in cards} - {""})
     return Source(
@@ -65,6 +79,19 @@ def read_source(path: Path, text_field: str = "text") -> Source:
         " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences),
         any(card["synthetic"] for card in cards),
         sorted(skipped),
+        dict(sorted(passed_over.items())),
+    )
+
+
+def _nothing(
+    path: Path, record: str, suffixes: tuple[str, ...], skipped: int, passed_over: Counter[str]
+) -> DataError:
+    seen = [f"{skipped} files of other kinds were passed over"] if skipped else []
+    seen += [f"{count} records: {reason}" for reason, count in sorted(passed_over.items())]
+    what = "text" if record == "text" else f"records of the kind {record}"
+    reasons = f" ({'; '.join(seen)})" if seen else ""
+    return DataError(
+        f"{path} holds no {what}{reasons}: put {', '.join(suffixes)} files (or their .gz) there"
     )
 
 
@@ -139,35 +166,6 @@ def _decode(data: bytes, file: Path) -> str:
             f"{file} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset}): convert it, for "
             f"example by iconv -f {likely} -t UTF-8 OLD > NEW"
         ) from error
-
-
-def _records(file: Path, name: str, text_field: str) -> Iterator[Document]:
-    for number, line in enumerate(_decode(_read_bytes(file), file).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file} line {number} is not a JSON record ({error}): repair or remove that line"
-            ) from error
-        text = record.get(text_field) if isinstance(record, dict) else None
-        if not isinstance(text, str):
-            raise DataError(
-                f"{file} line {number} has no text in the field {text_field!r}: "
-                "set data.text_field in the recipe"
-            )
-        yield Document(f"{name}:{number}", _without_surrogates(text, file, number))
-
-
-def _without_surrogates(text: str, file: Path, number: int) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(
-            f"{file} line {number} holds half of a surrogate pair (broken Unicode): repair it"
-        ) from error
-    return text
 
 
 def _read_card(card: Path) -> dict[str, Any]:

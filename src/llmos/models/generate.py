@@ -8,6 +8,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from llmos.errors import ModelError, UsageError
+from llmos.models.folders import RESTORE, lacking, model_folder, read, read_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,42 +21,16 @@ def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedToken
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    folder = Path(folder)
-    if (folder / "model" / "config.json").exists():
-        folder = folder / "model"  # a run's folder: its model is meant
-    if not (folder / "config.json").exists():
-        raise ModelError(
-            f"{folder} holds no model (no config.json): give a model folder or a finished run"
-        )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        load: Any = AutoModelForCausalLM.from_pretrained
-        model, info = load(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except Exception as error:  # transformers raises many kinds for a damaged folder
-        reason = str(error).strip().splitlines()
-        raise ModelError(
-            f"{folder} cannot be loaded ({reason[0][:200] if reason else type(error).__name__}): "
-            "restore its files, or run llmos verify on its run"
-        ) from error
+    folder = model_folder(Path(folder))
+    tokenizer = read(AutoTokenizer, folder)
+    model, missing = read_model(AutoModelForCausalLM, folder)
     vocabulary = type(tokenizer).vocab_files_names.values()
     if vocabulary and not any((folder / name).exists() for name in vocabulary):
         raise ModelError(  # transformers would make up an empty one
-            f"{folder} holds no tokenizer ({' or '.join(vocabulary)}): "
-            "restore its files, or run llmos verify on its run"
+            f"{folder} holds no tokenizer ({' or '.join(vocabulary)}): {RESTORE}"
         )
-    if missing := sorted(info["missing_keys"]):  # transformers would fill them with random numbers
-        raise ModelError(
-            f"{folder} lacks {len(missing)} weights of the model ({missing[0]}, ...): "
-            "restore its files, or run llmos verify on its run"
-        )
+    if missing:
+        raise lacking(folder, missing)
     model.eval()
     return model, tokenizer
 

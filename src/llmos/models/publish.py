@@ -27,9 +27,10 @@ def write_model_folder(
 ) -> None:
     """Save weights (safetensors), configuration, tokenizer and generation defaults to `folder`.
 
-    `context_length` is in tokens. Raises `StorageError` when the disk is full or the folder cannot
-    be written.
+    `context_length`, in tokens, is for models that do not say it themselves. Raises `StorageError`
+    when the disk is full or the folder cannot be written.
     """
+    context_length = longest_text(model) or context_length
     if model.can_generate():
         sampling = {} if model.config.is_encoder_decoder else SAMPLING
         model.generation_config = GenerationConfig(
@@ -43,7 +44,18 @@ def write_model_folder(
     with storage_errors(folder), _rust_errors(), _without_progress_bar():
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(folder)
-        words.fast_tokenizer(context_length).save_pretrained(folder)
+        segments = getattr(model.config, "type_vocab_size", 0) > 1
+        words.fast_tokenizer(context_length, segments=segments).save_pretrained(folder)
+
+
+def longest_text(model: PreTrainedModel) -> int | None:
+    """The tokens that a model can look at; None where its positions have no end, as T5's."""
+    positions: int | None = getattr(model.config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if positions and name.endswith("position_embeddings"):
+            before = getattr(module, "padding_idx", None)  # RoBERTa's begin behind that of padding
+            return positions if before is None else positions - int(before) - 1
+    return positions
 
 
 @contextmanager

@@ -107,7 +107,7 @@ class Vocabulary:
             if isinstance(number, list):  # some models may end a text in several ways
                 number = number[0]
             # A model may state ids that its tokenizer never had, such as T5's or BERT's defaults.
-            if number is not None and number < tokenizer.get_vocab_size():
+            if number is not None and number >= 0 and tokenizer.id_to_token(number) is not None:
                 found[part] = int(number)
         end, pad = found.pop("end"), found.pop("pad")
         if end is None:
@@ -153,22 +153,29 @@ class Vocabulary:
         """The text's own tokens, and how many of its UTF-8 bytes each of them stands for.
 
         A token that is a part of a character has a part of its bytes where the tokenizer is
-        byte-level; elsewhere the bytes from the end of the token before to its own end.
+        byte-level; elsewhere the bytes from the end of the token before to its own end. They add
+        up to the bytes of the text, unless it has no token at all.
         """
         if self._byte_lengths is not None:
             tokens = self.encode(text)
-            return tokens, self._byte_lengths[tokens].astype(np.int64)
+            lengths = self._byte_lengths[tokens].astype(np.int64)
+            # Some byte-level tokenizers change the text first: compose accents, add a blank.
+            if lengths.sum() == len(text.encode()):
+                return tokens, lengths
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         size_until = np.cumsum([0, *(len(character.encode()) for character in text)])
         ends = np.maximum.accumulate([0, *(end for _, end in encoding.offsets)])
         ends[-1] = len(text) if len(ends) > 1 else 0  # blanks at the end belong to the last token
         return list(encoding.ids), np.diff(size_until[ends]).astype(np.int64)
 
-    def fast_tokenizer(self, context_length: int) -> PreTrainedTokenizerFast:
+    def fast_tokenizer(
+        self, context_length: int, *, segments: bool = False
+    ) -> PreTrainedTokenizerFast:
         """The tokenizer as transformers has it; what it saves loads anywhere without llmos.
 
-        `context_length` is in tokens. Decoding is lossless. With role tokens it has a chat
-        template that writes each message as `objectives.instruction` trains on it.
+        `context_length` is in tokens; with `segments` it tells the first text of a pair from the
+        second (`token_type_ids`), as BERT reads them. Decoding is lossless. With role tokens it
+        has a chat template that writes each message as `objectives.instruction` trains on it.
         """
         from transformers import PreTrainedTokenizerFast
 
@@ -187,7 +194,11 @@ class Vocabulary:
             model_max_length=context_length,
             clean_up_tokenization_spaces=False,
             name_or_path=None,  # else over 100,000 tokens it asks a hub whether this is a Mistral
-            model_input_names=["input_ids", "attention_mask"],
+            model_input_names=[
+                "input_ids",
+                *(["token_type_ids"] if segments else []),
+                "attention_mask",
+            ],
         )
         if self.roles:
             made.chat_template = CHAT_TEMPLATE

@@ -153,13 +153,15 @@ def _members(card: ModelCard) -> str:
         f"{m.tokens:,} | {m.share:.1%} | `{m.public_key[:16]}…` |"
         for m in card.members
     ]
+    who = "member" if card.strategy else "text"
     return "\n".join(
         [
             "## Members" if card.strategy else "## Training text",
             "",
-            "Tokens are those trained on, repeats over epochs counted, as each member reported.",
+            "Tokens are those trained on, repeats over epochs counted"
+            + (", as each member reported." if card.strategy else "."),
             "",
-            "| member | languages | licence of the text | tokens | share | key |",
+            f"| {who} | languages | licence of the text | tokens | share | key |",
             "|---|---|---|---:|---:|---|",
             *rows,
             "",
@@ -177,7 +179,7 @@ def _scores(card: ModelCard) -> str:
         "",
         f"On {where}: bits per byte of what was to be predicted, and perplexity per token of it.",
         "",
-        "| member | bits per byte | perplexity per token |",
+        f"| {'member' if card.strategy else 'text'} | bits per byte | perplexity per token |",
         "|---|---:|---:|",
         *rows,
         "",

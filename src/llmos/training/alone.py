@@ -23,10 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from llmos import __version__
 from llmos.errors import StorageError, UsageError
-from llmos.models.arrays import vector_to_bytes
+from llmos.models.arrays import Vector, vector_to_bytes
+from llmos.models.lora import merged, save_adapter
+from llmos.models.scoring import Scores
 from llmos.provenance.ledger import Ledger
 from llmos.provenance.signing import open_key
 from llmos.recipe import Recipe, load_recipe
@@ -35,8 +38,9 @@ from llmos.storage import exclusive_lock, require_free_space, sha256_file, sha25
 from llmos.training.checkpoints import Checkpoint, Checkpoints
 from llmos.training.loop import NotFiniteError, StepsReport, Trainer, use_deterministic
 from llmos.training.material import Material
+from llmos.training.meter import Meter
+from llmos.training.outcome import alone_card, sync_folder, write_outcome
 from llmos.training.parallel import ONE_PROCESS, Processes
-from llmos.training.progress import Meter
 from llmos.training.workbench import Workbench
 
 Listener = Callable[[JSON], None]
@@ -196,6 +200,17 @@ class _AloneRun:
         assert self.ledger is not None
         return next((e.body for e in self.ledger.entries if e.kind == kind), None)
 
+    def _require_same(self, kind: str, body: JSON) -> None:
+        """Refuse to go on from text or a base that changed since the run was started."""
+        entered = self._entered(kind)
+        assert entered is not None
+        changed = [name for name, value in body.items() if entered[name] != value]
+        if changed:
+            raise UsageError(
+                f"{changed[0]} is not what {self.folder} was started with: the text, the base or "
+                "the machine's libraries have changed; restore them, or start a new run"
+            )
+
     # The run
 
     def go(self) -> None:
@@ -215,12 +230,15 @@ class _AloneRun:
             },
         )
         bench = Workbench.alone(self.recipe, self.material)
+        facts = bench.identity()
         trainer = bench.trainer(total_steps(self.recipe), processes=self.processes)
         start = vector_to_bytes(trainer.weights())
-        self._enter("prepared", {**bench.identity(), "weights_sha256": sha256_hex(start)})
+        facts["weights_sha256"] = sha256_hex(start)
+        self._enter("prepared", facts)
         if self.processes.is_first:
+            self._require_same("prepared", facts)
             write_atomic(self.folder / "tokenizer.json", bench.tokenizer_bytes)
-        self._tell("prepared", parameters=bench.model.num_parameters(), trained=len(start) // 4)
+        self._tell("prepared", parameters=facts["parameters"], trained=len(start) // 4)
         self._train(bench, trainer)
         self._finish(bench, trainer)
 
@@ -232,7 +250,7 @@ class _AloneRun:
         if found is not None:
             self._restore(trainer, found)
             self._tell("resumed", step=trainer.step)
-        scores = bench.score("validation")
+        scores = self._score(bench, trainer, "validation")
         if found is None:
             self._validated(trainer, scores.sums())
             self._save(trainer, scores.bits_per_byte)
@@ -248,11 +266,14 @@ class _AloneRun:
             is_last = trainer.step == total
             score = None
             if trainer.step % every == 0 or is_last:
-                scores = bench.score("validation")
+                scores = self._score(bench, trainer, "validation")
                 score = scores.bits_per_byte
                 self._validated(trainer, scores.sums())
             if trainer.step % save_every == 0 or score is not None:
                 self._save(trainer, score)
+
+    def _score(self, bench: Workbench, trainer: Trainer, split: str) -> Scores:
+        return trainer.inside(lambda: bench.score(split))
 
     def _run(self, trainer: Trainer, steps: int) -> StepsReport:
         try:
@@ -260,8 +281,6 @@ class _AloneRun:
         except NotFiniteError as error:
             if not self.processes.is_first:
                 raise
-            from safetensors.numpy import save
-
             path = self.folder / f"batch-{error.step + 1:08d}.safetensors"
             batch = trainer.data.batch(error.step, self.recipe.training.batch_size)
             write_atomic(path, save({k: np.ascontiguousarray(v) for k, v in batch.items()}))
@@ -329,7 +348,7 @@ class _AloneRun:
             )
         trainer.set_weights(chosen.arrays["weights"])
         self._tell("selected", step=chosen.step)
-        scores = bench.score("test").sums()
+        scores = self._score(bench, trainer, "test").sums()
         self._enter(
             "trained",
             {
@@ -342,14 +361,27 @@ class _AloneRun:
             },
         )
         self._tell("tested", scores=scores)
-        weights = trainer.weights()  # gathered from all processes
-        if self.ledger is None:
-            return
-        shutil.rmtree(self.folder / "model", ignore_errors=True)  # what a crash left half written
-        bench.publish(self.folder, weights)
-        files = write_published(self.folder, self.ledger)
-        self._enter("published", {"files": files})
-        self._tell("published", folder=str(self.folder / "model"))
+        if self.ledger is not None:
+            files = self._publish(bench, chosen.arrays["weights"], self.ledger)
+            self._enter("published", {"files": files})
+            self._tell("published", folder=str(self.folder / "model"))
+
+    def _publish(self, bench: Workbench, weights: Vector, ledger: Ledger) -> dict[str, str]:
+        """Write RUN/model (and RUN/adapter); the sha256 of each file by its path in RUN."""
+        model = bench.rebuilt(weights)
+        folders = {}
+        if self.recipe.training.method == "lora":
+            shutil.rmtree(self.folder / "adapter", ignore_errors=True)
+            save_adapter(model, self.folder / "adapter", self.recipe.model.base)
+            folders["adapter"] = sync_folder(self.folder / "adapter")
+            model = merged(model)
+        card = alone_card(self.recipe, ledger, bench.objective.head)
+        folders["model"] = write_outcome(
+            self.folder / "model", model, bench.words, self.recipe, card
+        )
+        return {
+            f"{place}/{name}": d for place, files in folders.items() for name, d in files.items()
+        }
 
 
 def _next(step: int, every: int) -> int:

@@ -15,7 +15,7 @@ FIRST = "alone_opened"
 ORDER = (FIRST, "prepared", "trained", "published")
 CANNOT_PROVE = (
     "that the training was done as the ledger says, or on the text that the data card describes",
-    "that nobody holding the key wrote the whole ledger anew: no other organisation keeps its heads",
+    "that nobody with the key wrote the whole ledger anew: no other organisation keeps its heads",
 )
 
 Problems = Iterator[str]

@@ -9,9 +9,9 @@ each micro-batch, adds its part of the batch's loss, so that neither changes wha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ from llmos.training.schedules import learning_rate_factor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+T = TypeVar("T")
 
 MOST_SKIPPED = 20
 """So many steps in a row without a finite loss end the training whatever the recipe says."""
@@ -115,9 +117,12 @@ class Trainer:
         self._lowered = 1.0
         self._skipped_in_a_row = 0
         if settings.gradient_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-        losses: nn.Module = _Losses(model, objective)
-        self._losses = processes.wrap(losses)
+            # transformers gave it another name after 5.17.
+            enable = getattr(model, "activation_checkpointing_enable", None)
+            (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+        self._share = processes.share(settings.batch_size)
+        self._wrapped = processes.wrap(_Losses(model, objective))
+        self._losses = self._wrapped
         if settings.compile:
             self._losses = cast(nn.Module, torch.compile(self._losses))
         self.reset_optimizer()
@@ -177,25 +182,25 @@ class Trainer:
         """Add up the gradients of this process's part of `batch`; its losses, as means."""
         settings, processes = self.settings, self.processes
         counts = self.objective.counts(batch)
-        mine = processes.share(settings.batch_size)
+        mine = self._share
         size = settings.micro_batch_size or len(mine)
         device = next(self.model.parameters()).device
-        torch.manual_seed(self.seed * 1_000_003 + self.step + (processes.rank << 48))
+        # Within 32 bits, for a processor's generator takes no more; odd, so no two ranks meet.
+        apart = processes.rank * 0x9E3779B1
+        torch.manual_seed((self.seed * 1_000_003 + self.step + apart) % 2**32)
         sums: dict[str, torch.Tensor] = {}
         for start in range(mine.start, mine.stop, size):
             rows = slice(start, min(start + size, mine.stop))
             part = {name: torch.from_numpy(array[rows]).to(device) for name, array in batch.items()}
             is_last = rows.stop == mine.stop
-            with processes.synchronised(self._losses, is_last):
+            with processes.synchronised(self._wrapped, is_last):
                 with torch.autocast(
                     device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
                 ):
                     found = self._losses(part)
                 # A batch may hold nothing to predict of some kind; its loss is then 0.
                 means = {name: loss / max(1, counts[name]) for name, loss in found.items()}
-                # Gradients are averaged over the processes; the loss is a sum over them.
-                total = torch.stack(list(means.values())).sum() * processes.count
-                total.backward()
+                torch.stack(list(means.values())).sum().backward()
             for name, mean in means.items():
                 detached = mean.detach().float()
                 sums[name] = sums[name] + detached if name in sums else detached
@@ -206,21 +211,20 @@ class Trainer:
         settings = self.settings
         if settings.not_finite == "stop":
             return False  # looked at once for many steps, because each look waits for the device
-        if bool(self.processes.sum(values).isfinite().all()):
+        whole = self._summed(values[None])[0]
+        if bool(whole.isfinite().all()):
             self._skipped_in_a_row = 0
             return False
         self._skipped_in_a_row += 1
         if self._skipped_in_a_row > MOST_SKIPPED:
-            raise self._not_finite(values, self.step)
+            raise self._not_finite(whole, self.step)
         if settings.not_finite == "lower":
             self._lowered /= 2
         return True
 
     def _means(self, values: torch.Tensor, skipped: int) -> list[float]:
         """Means over the steps of `values`, (steps, losses + 1); raises where one is not finite."""
-        parts = self.processes.sum(values)
-        parts[:, -1] = values[:, -1]  # the norm is that of all processes' gradient already
-        parts = parts.cpu()
+        parts = self._summed(values).cpu()
         finite = parts.isfinite().all(dim=1)
         if self.settings.not_finite == "stop" and not bool(finite.all()):
             at = int((~finite).nonzero()[0])
@@ -228,6 +232,12 @@ class Trainer:
         if skipped == len(parts):
             return [float("nan")] * parts.shape[1]
         return [float(mean) for mean in parts[finite].double().mean(dim=0)]
+
+    def _summed(self, values: torch.Tensor) -> torch.Tensor:
+        """Losses of the whole batch from those of this process's rows, (steps, losses + 1)."""
+        whole = self.processes.sum(values)
+        whole[:, -1] = values[:, -1]  # the norm is that of all processes' gradient already
+        return whole
 
     def _not_finite(self, values: torch.Tensor, step: int) -> NotFiniteError:
         settings = self.settings
@@ -238,6 +248,13 @@ class Trainer:
             f"(now {settings.learning_rate}) or training.clip_norm (now {settings.clip_norm})",
             step,
         )
+
+    def inside(self, work: Callable[[], T]) -> T:
+        """The result of `work`, which calls the model but for training, such as to score texts.
+
+        Of several processes all must do the same work.
+        """
+        return self.processes.inside(self._wrapped, work)
 
     def weights(self) -> Vector:
         """The trained weights, (parameters,) float32; frozen ones are not among them."""
@@ -255,17 +272,19 @@ class Trainer:
         """
         state: dict[str, npt.NDArray[Any]] = {}
         count = 0
-        for optimizer in self.optimizers:
-            entries = {
-                name: optimizer.state[parameter]
-                for name, parameter in self._parameters_of(optimizer).items()
-                if parameter in optimizer.state
-            }
-            for key in MOMENTS_OF[type(optimizer)] if entries else ():
-                state[key] = flatten({name: to_numpy(e[key]) for name, e in entries.items()})
-            for entry in entries.values():
-                count = int(entry.get("step", count))
-        numbers = [self.step, count] if state else [self.step]
+        begun = any(optimizer.state for optimizer in self.optimizers)
+        for optimizer in self.optimizers if begun else ():
+            named = self._parameters_of(optimizer)
+            entries = {name: optimizer.state.get(p, {}) for name, p in named.items()}
+            for key in MOMENTS_OF[type(optimizer)]:
+                # A weight that no loss has reached has no moments yet; they begin as zeros.
+                moments = {
+                    name: to_numpy(entry[key] if entry else torch.zeros_like(named[name]))
+                    for name, entry in entries.items()
+                }
+                state[key] = flatten(moments)
+            count = max([count, *(int(entry.get("step", 0)) for entry in entries.values())])
+        numbers = [self.step, count] if begun else [self.step]
         if self._lowered != 1.0 or self._skipped_in_a_row:
             state["guard"] = np.array([self._lowered, self._skipped_in_a_row], np.float64)
         return {**state, "step": np.array(numbers, np.int64)}

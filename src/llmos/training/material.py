@@ -14,6 +14,7 @@ from llmos.models.scoring import BLOCK_BYTES
 from llmos.recipe import Recipe
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex
+from llmos.training.objectives import record_of
 
 # With fewer held-out documents than this, an interval over documents says little.
 FEWEST_UNITS = 30
@@ -28,13 +29,16 @@ class Material:
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self._recipe = recipe
-        source = read_source(path, recipe.data.text_field)
-        units = [part for d in source.documents for part in cut(d, recipe.data.part_bytes)]
+        record = record_of(recipe)
+        source = read_source(path, recipe.data, record)
+        units = source.documents
+        if record == "text":  # a record of several parts stays whole
+            units = [part for d in units for part in cut(d, recipe.data.part_bytes)]
         self.split = split_documents(
             units, validation=recipe.data.validation, test=recipe.data.test, seed=recipe.seed
         )
         texts = sorted(
-            sha256_hex(d.text.encode())
+            sha256_hex(d.content.encode())
             for part in (self.split.train, self.split.validation, self.split.test)
             for d in part
         )
@@ -51,6 +55,8 @@ class Material:
             "test": _size(self.split.test),
             "content_sha256": sha256_hex("\n".join(texts).encode()),
         }
+        if record != "text":
+            self.card["records_passed_over"] = dict(source.passed_over)
         self.card_sha256 = sha256_hex(canonical_json(self.card))
 
     def counts(self) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""What a training run says of itself while it runs: speed, use of the machine, time left, memory."""
+"""What training says of itself while it runs: speed, use of the machine, time left, memory."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ class Meter:
         speed = report.tokens / report.seconds
         self._recent.append((report.steps, report.seconds))
         steps, seconds = (math.fsum(column) for column in zip(*self._recent, strict=True))
+        # The first loss is that of the text; a second one, such as next sentence's, has no bytes.
+        text_loss = next(iter(report.losses.values()))
         left = self.trainer.total_steps - self.trainer.step
         return {
             "step": self.trainer.step,
             "total": self.trainer.total_steps,
             "loss": _number(report.loss),
             "losses": {name: _number(loss) for name, loss in report.losses.items()},
-            "bits_per_byte": _number(report.loss / math.log(2) / self.bytes_per_token),
+            "bits_per_byte": _number(text_loss / math.log(2) / self.bytes_per_token),
             "norm": _number(report.norm),
             "learning_rate": report.learning_rate,
             "skipped": report.skipped,

@@ -20,6 +20,9 @@ from llmos.storage import sha256_file, write_atomic
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+OWN = "its own text"
+"""The one row of a card's tables."""
+
 
 def write_outcome(
     folder: Path, model: PreTrainedModel, words: Vocabulary, recipe: Recipe, card: ModelCard
@@ -60,7 +63,7 @@ def alone_card(recipe: Recipe, ledger: Ledger, head: str) -> ModelCard:
         objective=recipe.objective.name,
         members=[
             CardMember(
-                name="its own",
+                name=OWN,
                 public_key=ledger.entries[0].signer,
                 tokens=trained["tokens"],
                 share=1.0,
@@ -79,7 +82,7 @@ def alone_card(recipe: Recipe, ledger: Ledger, head: str) -> ModelCard:
         ledger_entries=len(ledger.entries),
         weights_sha256=trained["weights_sha256"],
         scores={
-            "its own": (
+            OWN: (
                 bits_per_byte(test["nll_nats"], test["bytes"]),
                 perplexity(test["nll_nats"], test["tokens"]),
             )

@@ -1,0 +1,56 @@
+"""Read model folders of transformers: no code of theirs runs, no pickle is read, no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmos.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+RESTORE = "restore its files, or run llmos verify on its run"
+
+
+def model_folder(folder: Path) -> Path:
+    """The folder itself, or the model of the run in it. Raises `ModelError` where there is none."""
+    if (folder / "model" / "config.json").exists():
+        return folder / "model"
+    if not (folder / "config.json").exists():
+        raise ModelError(
+            f"{folder} holds no model (no config.json): give a model folder or a finished run"
+        )
+    return folder
+
+
+def read(kind: Any, source: Path | str, **options: Any) -> Any:
+    """What `kind.from_pretrained` makes of a folder, or of a name in the local cache of a hub.
+
+    Raises `ModelError` where it cannot be read.
+    """
+    try:
+        return kind.from_pretrained(
+            source, local_files_only=True, trust_remote_code=False, **options
+        )
+    except Exception as error:  # transformers raises many kinds for a damaged folder
+        reason = str(error).strip().splitlines()
+        raise ModelError(
+            f"{source} cannot be loaded ({reason[0][:200] if reason else type(error).__name__}): "
+            f"{RESTORE}"
+        ) from error
+
+
+def read_model(
+    kind: Any, source: Path | str, **options: Any
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """As `read`, from safetensors; also the weights that it lacks and that are random now."""
+    model, info = read(kind, source, use_safetensors=True, output_loading_info=True, **options)
+    return model, tuple(sorted(info["missing_keys"]))
+
+
+def lacking(source: Path | str, names: tuple[str, ...]) -> ModelError:
+    """The error for a model without weights that it ought to have."""
+    return ModelError(
+        f"{source} lacks {len(names)} weights of the model ({names[0]}, ...): {RESTORE}"
+    )
