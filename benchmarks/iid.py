@@ -111,8 +111,8 @@ def measure(recipe: Recipe, paths: dict[str, Path], folder: Path) -> dict[str, f
         trainer = Trainer(
             benches[0].model,
             data,
+            benches[0].objective,
             settings,
-            objective=recipe.objective.name,
             total_steps=count,
             seed=recipe.seed,
         )
@@ -135,6 +135,8 @@ def main() -> None:
         if corpus is None:
             corpus = Path(folder) / "stories"
             write_stories(corpus, 4000, ["en"])
+            # The stories have few words: more tokens than these cannot be learnt from them.
+            overrides.setdefault("tokenizer.vocabulary_size", 1024)
         paths = deal(corpus, Path(folder))
         for seed in range(arguments.seeds):
             recipe = parse_recipe(RECIPE).with_values(

@@ -80,10 +80,11 @@ def sentiment(data: Path, language: str, *parts: str) -> Iterator[Record]:
 def sentence_pairs(data: Path) -> Iterator[Record]:
     """English sentences and their Chinese translations (Tatoeba), in both directions' fields."""
     path = require(data, "mt-tatoeba-zh-en") / "cmn.txt.gz"
-    with gzip.open(path, "rt", encoding="utf-8-sig") as file:
+    with gzip.open(path, "rt", encoding="utf-8-sig", newline="\n") as file:
         for line in file:
-            english, chinese, *_ = line.rstrip("\n").split("\t")
-            yield {"en": english, "zh": chinese}
+            if line.strip():  # the last one is empty
+                english, chinese, *_ = line.split("\t")
+                yield {"en": english, "zh": chinese}
 
 
 def instructions(data: Path, *templates: str) -> Iterator[Record]:
