@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from llmos.errors import RecipeError
 from llmos.recipe import (
+    FAMILIES_OF,
     KEYS,
+    LoraSection,
     ModelSection,
+    ObjectiveSection,
     Recipe,
     keys_markdown,
     load_recipe,
@@ -52,14 +55,66 @@ def test_the_defaults_of_version_1_keep_their_hash() -> None:
     assert parse_recipe('name = "golden"').sha256() == golden
 
 
+def keys_in(nested: dict[str, Any]) -> set[str]:
+    """The dotted names of all values in a recipe's nested form."""
+    names = set()
+    for name, value in nested.items():
+        names |= {f"{name}.{leaf}" for leaf in value} if isinstance(value, dict) else {name}
+    return names
+
+
+LATER = {name for name, key in KEYS.items() if key.about.later}
+
+
 def test_the_hash_is_that_of_the_canonical_json_of_all_keys() -> None:
     recipe = parse_recipe(HEAD)
-    canonical = rfc8785.dumps(recipe.to_dict())
+    assert keys_in(recipe.to_dict()) == set(KEYS)
+    canonical = rfc8785.dumps(recipe.agreed())
     assert recipe.canonical() == canonical
     assert recipe.sha256() == hashlib.sha256(canonical).hexdigest()
     nested = json.loads(canonical)
     assert nested["model"]["family"] == "gpt2"
-    assert sum(len(v) if isinstance(v, dict) else 1 for v in nested.values()) == len(KEYS)
+    # All keys but those that came after recipes had been agreed on.
+    assert keys_in(nested) == set(KEYS) - LATER
+    assert {"lora", "checkpoint"} & set(nested) == set()
+
+
+OTHER: dict[str, Any] = {
+    "model.size": "tiny",
+    "model.base": "a/base",
+    "model.num_key_value_heads": 2,
+    "data.source_field": "question",
+    "data.target_field": "answer",
+    "data.label_field": "class",
+    "objective.labels": ["a", "b"],
+    "objective.noise_share": 0.25,
+    "training.muon_momentum": 0.5,
+    "training.decay_share": 0.5,
+    "lora.dropout": 0.5,
+    "training.freeze": ["model.layers.0.*"],
+    "training.method": "lora",
+    "training.not_finite": "skip",
+    "lora.targets": ["q_proj"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_a_key_that_came_later_is_hashed_where_it_is_not_at_its_default(name: str) -> None:
+    default: Any = KEYS[name].default
+    value = OTHER.get(name)
+    if value is None:
+        value = not default if isinstance(default, bool) else default + 1
+    plain = parse_recipe(HEAD + '[model]\nfamily = "llama"\n')
+    changed = plain.with_values({name: value})
+    section, _, leaf = name.partition(".")
+    assert changed.agreed()[section][leaf] == value
+    assert keys_in(changed.agreed()) == (set(KEYS) - LATER) | {name}
+    assert changed.sha256() != plain.sha256()
+    # The default, written out, is the recipe as it was.
+    written = changed.with_values({name: default})
+    if name == "model.size":
+        assert written.model.hidden_size == plain.model.hidden_size
+    assert written == plain and written.sha256() == plain.sha256()
 
 
 def test_the_hash_ignores_comments_order_and_spelling_but_no_value() -> None:
@@ -100,6 +155,7 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
         "version": st.just(1),
         "model.num_heads": st.sampled_from([1, 2, 4]),
         "model.hidden_size": st.integers(1, 100).map(lambda n: 8 * n),
+        "model.num_key_value_heads": st.sampled_from([0, 1]),
         "model.context_length": st.integers(5000, 6000),
         "training.sequence_length": st.integers(2, 5000),
         "evaluation.stride": st.integers(0, 5000),
@@ -107,7 +163,10 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
         "data.test": st.floats(0, 0.5),
         "languages": st.lists(st.sampled_from(["en", "zh", "pt-BR", "sw"]), unique=True),
         "agreement.quorum": st.just(0),
-        "data.text_field": st.sampled_from(["text", "文本", '"quoted"']),
+        **dict.fromkeys(
+            ("data.text_field", "data.source_field", "data.target_field", "data.label_field"),
+            st.sampled_from(["text", "文本", '"quoted"']),
+        ),
         "publication.licence": st.sampled_from(["Apache-2.0", "CC-BY-SA-4.0 OR MIT"]),
     }
     if key.name in fixed:
@@ -137,14 +196,31 @@ def values_of(key: Key) -> st.SearchStrategy[Any]:
     return words
 
 
+def fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, changed where the rules between keys ask for it."""
+    families = FAMILIES_OF[values["objective.name"]]
+    if not values["model.base"]:
+        if values["model.family"] not in families:
+            values["model.family"] = families[-1]
+        if values["model.family"] != "llama":
+            values["model.num_key_value_heads"] = 0
+    if values["objective.name"] == "classification" and len(values["objective.labels"]) < 2:
+        values["objective.labels"] = ["no", "yes"]
+    return values
+
+
+any_recipe = st.fixed_dictionaries({name: values_of(key) for name, key in KEYS.items()})
+
+
 @settings(max_examples=60, deadline=None)
-@given(st.fixed_dictionaries({name: values_of(key) for name, key in KEYS.items()}))
+@given(any_recipe.map(fitting))
 def test_what_is_written_is_read_back_equal(values: dict[str, Any]) -> None:
     recipe = Recipe(name="x").with_values(values)
     for comments in (True, False):
         again = parse_recipe(recipe.to_toml(comments=comments))
         assert again == recipe and again.sha256() == recipe.sha256()
     assert recipe_from_dict(json.loads(recipe.canonical())) == recipe
+    assert recipe_from_dict(recipe.agreed()) == recipe
     assert set(recipe.flat()) == set(KEYS)
 
 
@@ -281,6 +357,10 @@ def test_direct_construction_is_checked_too() -> None:
         Recipe(name="x", model=ModelSection(num_layers=0))
     with pytest.raises(RecipeError, match="is not a section"):
         Recipe(name="x", model={"num_layers": 3})  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="cannot be learnt by"):
+        Recipe(name="x", objective=ObjectiveSection(name="seq2seq"))
+    with pytest.raises(RecipeError, match=r"lora\.rank = 0"):
+        Recipe(name="x", lora=LoraSection(rank=0))
     with pytest.raises(RecipeError, match="seed = -1"):
         replace(Recipe(name="x"), seed=-1)
 

@@ -79,7 +79,7 @@ SIZES: dict[str, tuple[int, int, int]] = {
     "14m": (6, 6, 384),
     "124m": (12, 12, 768),  # GPT-2, BERT base, T5 base
     "350m": (24, 16, 1024),  # GPT-2 medium, BERT large, T5 large
-    "1b": (24, 16, 2048),  # GPT-3 XL (arXiv 2005.14165, table 2.1)
+    "1b": (18, 16, 2048),  # as wide as GPT-3 XL (arXiv 2005.14165, table 2.1; 24 blocks: 1.3b)
     "7b": (32, 32, 4096),  # GPT-3 6.7B, Llama 7B
 }
 """Blocks, heads and width by the name of a size; T5 has as many blocks in each of its halves."""

@@ -75,11 +75,11 @@ def test_an_interrupt_tells_how_to_go_on(
         if exists:
             (tmp_path / "run.json").touch()
         with pytest.raises(typer.Exit) as caught:
-            run_with_progress(tmp_path, RECIPE, work)  # type: ignore[arg-type]
+            run_with_progress(tmp_path, RunProgress(RECIPE), work)
         assert caught.value.exit_code == 130
         assert words in capsys.readouterr().out.replace("\n", "")
 
 
 def test_another_error_is_not_swallowed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        run_with_progress(tmp_path, RECIPE, lambda listener: 1 / 0)  # type: ignore[arg-type,return-value]
+        run_with_progress(tmp_path, RunProgress(RECIPE), lambda listener: 1 / 0)

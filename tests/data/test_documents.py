@@ -150,3 +150,75 @@ def test_repeats_are_dropped_whatever_their_names() -> None:
 def test_fewer_than_three_different_documents_are_refused(contents: list[str]) -> None:
     with pytest.raises(DataError, match=rf"only {len(set(contents))} different .*part_bytes"):
         split_documents(documents(contents), validation=0.1, test=0.1, seed=0)
+
+
+# Records -----------------------------------------------------------------------------------------
+
+
+def pair(source: str, target: str, number: int = 0) -> Document:
+    fields = {"source": source, "target": target}
+    return Document(f"r{number}", f"{source}\n{target}", fields, source)
+
+
+PAIRS = [
+    pair(f"source {n // 3}", f"target {n % 3} of {n // 3}", n) for n in range(600)
+]  # three targets for each of 200 sources
+
+
+def halves(documents: list[Document], seed: int = 0) -> Split:
+    return split_documents(documents, validation=0.2, test=0.2, seed=seed)
+
+
+@given(st.integers(0, 20))
+def test_records_of_one_key_fall_on_one_side(seed: int) -> None:
+    split = halves(PAIRS, seed)
+    found = [{d.key for d in part} for part in (split.train, split.validation, split.test)]
+    assert sum(len(keys) for keys in found) == len(set.union(*found)) == 200
+    # All of them are there: the same source with another target is another record.
+    everything = [*split.train, *split.validation, *split.test]
+    assert split.repeats == 0
+    assert sorted(d.content for d in everything) == sorted(d.content for d in PAIRS)
+    # The shares are shares of the keys: binomial standard deviation 5.7, four of them.
+    assert abs(len(found[1]) - 40) < 23 and abs(len(found[2]) - 40) < 23
+
+
+def test_the_key_decides_as_the_text_does() -> None:
+    # A text and records about it (its label, questions on it) never face one another.
+    texts = [Document("t", text) for text in CORPUS[:300]]
+    records = [Document("r", f"{t}\n?", {"text": t, "label": "yes"}, t) for t in CORPUS[:300]]
+    plain, keyed = halves(texts), halves(records)
+    for part in ("train", "validation", "test"):
+        assert [d.text for d in getattr(plain, part)] == [d.key for d in getattr(keyed, part)]
+
+
+@given(st.permutations(range(12)), st.integers(0, 5))
+def test_the_order_of_records_changes_nothing(order: list[int], seed: int) -> None:
+    some = PAIRS[:12]
+    a, b = halves(some, seed), halves([some[n] for n in order], seed)
+    assert a == b
+
+
+def test_exact_repeats_of_records_are_dropped() -> None:
+    repeated = [*PAIRS[:9], *PAIRS[:4], pair("source 0", "target 0 of 0", 99)]
+    split = halves(repeated)
+    assert split.repeats == 5
+    everything = [*split.train, *split.validation, *split.test]
+    assert len(everything) == 9
+    assert {d.content for d in everything} == {d.content for d in PAIRS[:9]}
+
+
+def test_what_makes_records_the_same_is_all_their_fields() -> None:
+    fields = {"text": "a", "label": "b"}
+    first = Document("1", "a b", fields, "a")
+    assert first.content == Document("2", "other", dict(reversed(fields.items()))).content
+    assert first.content != Document("1", "a b", {**fields, "label": "c"}, "a").content
+    assert first.content != Document("1", "a b", {"text": "b", "label": "a"}, "a").content
+    assert first.content != Document("1", "a b", {**fields, "start": ""}, "a").content
+    assert Document("1", "a b").content == "a b"
+    # A text is not a record that happens to be written alike.
+    assert halves([first, Document("2", "a b", {}, "a"), *PAIRS[:9]]).repeats == 0
+
+
+def test_records_of_fewer_than_three_keys_are_refused() -> None:
+    with pytest.raises(DataError, match=r"only 2 different"):
+        halves(PAIRS[:6])

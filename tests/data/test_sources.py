@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from llmos.data.sources import read_source
+from llmos.data.sources import Source, read_source
 from llmos.errors import DataError
+from llmos.recipe import DataSection
 
 CHINESE = "模型训练完成以后，各方得到同一个模型。\n"
 
@@ -20,7 +21,7 @@ CHINESE = "模型训练完成以后，各方得到同一个模型。\n"
 def refused(path: Path, *, field: str = "text") -> str:
     """The message of the error, which must be one line with a next step behind a colon."""
     with pytest.raises(DataError) as caught:
-        read_source(path, field)
+        read_source(path, DataSection(text_field=field), "text")
     message = str(caught.value)
     assert "\n" not in message
     assert re.search(r": \w", message), f"no next step: {message}"
@@ -34,8 +35,12 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
+def read(path: Path, field: str = "text") -> Source:
+    return read_source(path, DataSection(text_field=field), "text")
+
+
 def texts(path: Path, field: str = "text") -> dict[str, str]:
-    return {document.id: document.text for document in read_source(path, field).documents}
+    return {document.id: document.text for document in read(path, field).documents}
 
 
 # What is found
@@ -48,6 +53,19 @@ def test_a_text_file_is_one_document(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, CHINESE)
     assert texts(path) == {name: CHINESE}
     assert texts(tmp_path) == {name: CHINESE}
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.TSV.gz"])
+def test_a_line_of_a_table_is_one_document(tmp_path: Path, name: str) -> None:
+    separator = "," if "csv" in name else "\t"
+    lines = [("id", "body", "lang"), ("7", CHINESE.strip(), "zh"), ("8", " ", ""), ("9", "x", "")]
+    write(tmp_path / name, "\r\n".join(separator.join(line) for line in lines))
+    source = read(tmp_path, "body")
+    assert {d.id: (d.text, d.language) for d in source.documents} == {
+        f"{name}:2": (CHINESE.strip(), "zh"),
+        f"{name}:4": ("x", ""),
+    }
+    assert source.passed_over == {}  # a blank text is no record at all
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.JSONL"])
@@ -92,7 +110,7 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", "seen")
     for name in (".hidden.txt", ".git/b.txt", "c/.d/e.txt", ".x.pdf"):
         write(tmp_path / name, b"\xff not even text")
-    source = read_source(tmp_path)
+    source = read(tmp_path)
     assert [d.text for d in source.documents] == ["seen"]
     assert source.skipped == []
     # But a folder that lies below a hidden one, and a hidden file that is named itself, are meant.
@@ -103,7 +121,7 @@ def test_hidden_files_and_folders_are_ignored(tmp_path: Path) -> None:
 def test_files_of_other_kinds_are_listed(tmp_path: Path) -> None:
     for name in ("a.txt", "b.pdf", "c/d.txt.bak", "e.gz", "f"):
         write(tmp_path / name, "x")
-    assert read_source(tmp_path).skipped == ["b.pdf", "c/d.txt.bak", "e.gz", "f"]
+    assert read(tmp_path).skipped == ["b.pdf", "c/d.txt.bak", "e.gz", "f"]
 
 
 def test_empty_files_are_no_documents(tmp_path: Path) -> None:
@@ -124,7 +142,7 @@ def test_links_to_files_are_read_and_links_to_folders_are_listed(tmp_path: Path)
     (inside / "round").symlink_to(inside)
     (inside / "self.txt").symlink_to(inside / "self.txt")
     (inside / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
-    source = read_source(inside)
+    source = read(inside)
     assert {d.id: d.text for d in source.documents} == {
         "a.txt": "inside",
         "linked.txt": "from outside",
@@ -260,12 +278,12 @@ def test_cards_are_merged(tmp_path: Path) -> None:
     for folder, card in cards.items():
         write(tmp_path / folder / "t.txt", folder)
         write(tmp_path / folder / "card.json", b"\xef\xbb\xbf" + json.dumps(card).encode())
-    source = read_source(tmp_path)
+    source = read(tmp_path)
     assert source.languages == ("en", "fr")
     assert source.licence == "CC0-1.0 AND (MIT OR Apache-2.0)"
     assert source.synthetic is True
     assert source.skipped == []
-    alone = read_source(tmp_path / "a")
+    alone = read(tmp_path / "a")
     assert (alone.licence, alone.synthetic) == ("MIT OR Apache-2.0", False)
 
 
@@ -273,11 +291,11 @@ def test_the_card_beside_a_file_is_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.txt", "x")
-    assert read_source(path).languages == ()
+    assert read(path).languages == ()
     write(tmp_path / "card.json", '{"languages": ["zh"]}')
-    assert read_source(path).languages == ("zh",)
+    assert read(path).languages == ("zh",)
     monkeypatch.chdir(tmp_path)
-    assert read_source(Path("a.txt")).languages == ("zh",)
+    assert read(Path("a.txt")).languages == ("zh",)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from llmos.models.tokenizer import SPECIAL_TOKENS
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import ModelSection, Recipe, TrainingSection
 from llmos.training.loop import Trainer
+from llmos.training.objectives import make_objective
 
 torch.set_num_threads(1)  # over models this small, threads only wait for one another
 
@@ -45,14 +46,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder that has learned two texts by heart."""
     # No merges: each Chinese character is three tokens, so that every boundary can break one.
     tokenizer = train_bpe(count_pieces([CHINESE]), 258, SPECIAL_TOKENS)
-    model = build_model(RECIPE.model, Vocabulary.of(tokenizer), seed=1)
+    words = Vocabulary.of(tokenizer)
+    model = build_model(RECIPE.model, words, seed=1)
     documents = [tokenizer.encode(text * 20).ids for text in (CHINESE, ENGLISH)]
     data = PackedSequences(pack(documents, 0, 258), CONTEXT, seed=1)
-    trainer = Trainer(model, data, RECIPE.training, objective="causal_lm", total_steps=300, seed=1)
+    objective = make_objective(RECIPE, words)
+    trainer = Trainer(model, data, objective, RECIPE.training, total_steps=300, seed=1)
     trainer.run(290)
     assert trainer.run(10).loss < 0.25
     path = tmp_path_factory.mktemp("run")
-    write_model_folder(path / "model", RECIPE, trainer.weights(), tokenizer)
+    write_model_folder(path / "model", model, words, CONTEXT)
     return path
 
 

@@ -199,9 +199,14 @@ def encode(text: str) -> list[int]:
     return list(TOKENIZER.encode(text, add_special_tokens=False).ids)
 
 
+def encode_with_bytes(text: str) -> tuple[list[int], npt.NDArray[np.int64]]:
+    tokens = encode(text)
+    return tokens, LENGTHS[tokens].astype(np.int64)
+
+
 def scored(texts: Sequence[str], **options: Any) -> Scores:
     return score_texts(
-        MODELS["gpt2"], texts, encode, LENGTHS, begin=BEGIN, length=CONTEXT, **options
+        MODELS["gpt2"], texts, encode_with_bytes, begin=BEGIN, length=CONTEXT, **options
     )
 
 
@@ -235,11 +240,12 @@ def test_blocks_do_not_cross_texts() -> None:
 
 def test_a_special_token_at_the_start_is_no_block_of_its_own() -> None:
     special = train_bpe(count_pieces(TEXTS * 5), VOCABULARY, SPECIAL_TOKENS)
+    tokens = special.encode("<|endoftext|>spelled out").ids
+    assert tokens[0] == 0
     scores = score_texts(
         MODELS["gpt2"],
         ["<|endoftext|>spelled out"],
-        lambda text: special.encode(text).ids,
-        LENGTHS,
+        lambda text: (tokens, LENGTHS[tokens].astype(np.int64)),
         begin=BEGIN,
         length=CONTEXT,
         block_bytes=1000,

@@ -1,10 +1,10 @@
 """Pairs of segments for BERT's next-sentence prediction, drawn anew in each epoch.
 
 After Devlin et al. (arXiv 1810.04805, A.2) and google-research/bert, create_pretraining_data.py.
-Two things differ, so that half of the pairs are random and no text is lost: a pair needs two
-sentences of a document, where that program gives a lone one a random partner; and a sentence longer
-than half a row is cut, where that program cuts off its ends. One row in ten is made short, there
-all rows of one document in ten, which here may be a book. B rows, T places.
+Three things differ. A pair needs two sentences of a document, where that program gives a lone last
+one a random partner; so half of the pairs are random whatever the text. A sentence longer than half
+a row is read in pieces, where that program cuts off its ends. One row in ten is short, where there
+all rows of one document in ten are: here a document may be a book. B rows, T places.
 """
 
 from __future__ import annotations

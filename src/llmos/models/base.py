@@ -68,8 +68,11 @@ def load_base(
     source = _source(base)
     config = _config(source, head, labels)
     tokenizer = _tokenizer(source)
-    if head == "classification" and config.pad_token_id is None:  # decoders look where a text ends
-        config.pad_token_id = Vocabulary.of(tokenizer, config.to_dict()).pad
+    pad = Vocabulary.of(tokenizer, config.to_dict()).pad
+    if head == "classification" and config.pad_token_id is None:
+        config.pad_token_id = pad  # decoders look for the place where a text ends
+    if config.is_encoder_decoder and getattr(config, "decoder_start_token_id", None) is None:
+        config.decoder_start_token_id = pad  # as T5 has it
     options: dict[str, Any] = {"config": config, "dtype": torch.float32}
     options |= {"attn_implementation": attention()}
     if renamed := _other_prefix(config, head):

@@ -25,14 +25,9 @@ def require_roles(words: Vocabulary) -> None:
         )
 
 
-def message_tokens(words: Vocabulary, message: Message) -> tuple[list[int], list[int]]:
-    """The ids of one message, from its role's token to the end of text.
-
-    And how many UTF-8 bytes of the content each of them stands for.
-    """
-    role = words.roles[f"<|{message['role']}|>"]
-    tokens, sizes = words.encode_with_bytes(message["content"])
-    return [role, *tokens, words.end], [0, *sizes.tolist(), 0]
+def message_tokens(words: Vocabulary, role: str, content: Sequence[int]) -> list[int]:
+    """The ids of a message whose content has these ids."""
+    return [words.roles[f"<|{role}|>"], *content, words.end]
 
 
 def prompt_tokens(words: Vocabulary, messages: Sequence[Message]) -> list[int]:
@@ -41,5 +36,7 @@ def prompt_tokens(words: Vocabulary, messages: Sequence[Message]) -> list[int]:
     Raises `ModelError` where the vocabulary lacks a role's token.
     """
     require_roles(words)
-    ids = [number for message in messages for number in message_tokens(words, message)[0]]
+    ids: list[int] = []
+    for message in messages:
+        ids += message_tokens(words, message["role"], words.encode(message["content"]))
     return [*ids, words.roles["<|assistant|>"]]

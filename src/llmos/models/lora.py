@@ -108,7 +108,13 @@ def _add_lora(model: PreTrainedModel, recipe: Recipe, whole: Collection[str]) ->
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it minds Conv1D and nn.Linear in one model
         torch.manual_seed(recipe.seed)
-        inject_adapter_in_model(config, model)
+        try:
+            inject_adapter_in_model(config, model)
+        except ValueError as error:  # such as layers of Mamba that take no additions
+            reason = str(error).splitlines()[0][:200]
+            raise RecipeError(
+                f"training.method = 'lora' does not fit the model ({reason}): change lora.targets"
+            ) from error
     for name, parameter in model.named_parameters():
         if name in kept and name in whole:
             parameter.requires_grad = True
@@ -192,22 +198,23 @@ def merged(model: PreTrainedModel) -> PreTrainedModel:
     return plain
 
 
-def save_adapter(model: PreTrainedModel, folder: Path, base: str, *, tokens: bool = False) -> None:
-    """Write what was trained as `peft.PeftModel.from_pretrained` loads it onto the model `base`.
+def save_adapter(model: PreTrainedModel, folder: Path, recipe: Recipe) -> None:
+    """Write what was trained as `peft.PeftModel.from_pretrained` loads it onto the recipe's base.
 
-    `tokens`: the embeddings go with it, because tokens were added to those of the base.
-    Raises `StorageError` when the disk is full or the folder cannot be written.
+    After instruction the embeddings go with it, since the base may have had no role tokens: give
+    it as many rows first (`resize_token_embeddings`). Raises `StorageError` when the disk is full
+    or the folder cannot be written.
     """
     from safetensors.numpy import save
 
     parameters = trained(model)
-    if tokens:
+    if recipe.objective.name == "instruction":
         tables = {id(m.weight) for m in _tables(model)}
         parameters |= {n: p for n, p in model.named_parameters() if id(p) in tables}
     arrays = {adapter_name(name): to_numpy(p) for name, p in parameters.items()}
     configs: Any = model.peft_config
     config = configs[ADAPTER].to_dict()
-    config["base_model_name_or_path"] = base
+    config["base_model_name_or_path"] = recipe.model.base
     told = {key: sorted(v) if isinstance(v, set) else v for key, v in config.items()}
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,8 @@ def write_model_folder(
         )
     with storage_errors(folder), _rust_errors(), _without_progress_bar():
         folder.mkdir(parents=True, exist_ok=True)
-        model.save_pretrained(folder)
+        # Names as in the model: some families' older ones could not be told from a ledger's.
+        model.save_pretrained(folder, save_original_format=False)
         segments = getattr(model.config, "type_vocab_size", 0) > 1
         words.fast_tokenizer(context_length, segments=segments).save_pretrained(folder)
 

@@ -372,7 +372,7 @@ class _AloneRun:
         folders = {}
         if self.recipe.training.method == "lora":
             shutil.rmtree(self.folder / "adapter", ignore_errors=True)
-            save_adapter(model, self.folder / "adapter", self.recipe.model.base)
+            save_adapter(model, self.folder / "adapter", self.recipe)
             folders["adapter"] = sync_folder(self.folder / "adapter")
             model = merged(model)
         card = alone_card(self.recipe, ledger, bench.objective.head)

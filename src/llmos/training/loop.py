@@ -138,6 +138,7 @@ class Trainer:
         values: list[torch.Tensor] = []  # a step's losses by name, and the norm of its gradient
         tokens = skipped = 0
         self.model.train()
+        self.model.zero_grad()  # a step that was interrupted may have left some
         for _ in range(steps):
             batch = self.data.batch(self.step, self.settings.batch_size)
             rate = self._set_learning_rate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from llmos.data.documents import Document, cut, split_documents
@@ -60,8 +61,14 @@ class Material:
         self.card_sha256 = sha256_hex(canonical_json(self.card))
 
     def counts(self) -> Counter[str]:
-        """Piece counts of the training text, before any threshold."""
-        return count_pieces(d.text for d in self.split.train)
+        """Piece counts of the training text, before any threshold.
+
+        A line that several records share, such as those of a context with many questions, counts
+        once: a piece of it must not seem frequent because the records repeat it.
+        """
+        whole = (d.text for d in self.split.train if not d.fields)
+        records = (line for d in self.split.train if d.fields for line in d.text.split("\n"))
+        return count_pieces(chain(whole, dict.fromkeys(records)))
 
     def validation_documents(self) -> list[Document]:
         return _even_bytes(self.split.validation, self._recipe.evaluation.validation_bytes)

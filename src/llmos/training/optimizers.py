@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import torch
@@ -38,13 +39,16 @@ def muon(model: nn.Module, settings: TrainingSection) -> list[torch.optim.Optimi
     """Muon (Jordan et al. 2024) for the matrices inside the blocks, AdamW for all else.
 
     Its step is scaled to the size of AdamW's (Liu et al. 2025, arXiv 2502.16982), so that both
-    share learning rate and weight decay. Embeddings and the output are left to AdamW, as there.
+    share learning rate and weight decay. Embeddings and outputs (of tokens, labels, answers) are
+    left to AdamW, as there. A block is one of a list, so its number is in the name.
     """
+    # T5 has a table of relative positions inside a block.
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    output = getattr(model, "get_output_embeddings", lambda: None)()
-    if output is not None:
-        tables.add(id(output.weight))
-    matrices = [p for _, p in _trained(model) if p.ndim == 2 and id(p) not in tables]
+    matrices = [
+        p
+        for name, p in _trained(model)
+        if p.ndim == 2 and re.search(r"\.\d+\.", name) and id(p) not in tables
+    ]
     inside = {id(p) for p in matrices}
     rest = [p for _, p in _trained(model) if id(p) not in inside]
     optimizers: list[torch.optim.Optimizer] = []

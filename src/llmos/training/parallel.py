@@ -28,11 +28,11 @@ the whole model, unless training.gradient_checkpointing is on.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -42,13 +42,14 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from llmos.device import default_device
 from llmos.errors import TrainingError, UsageError
 
-FIND = os.environ.get('FIND')=='1'
 T = TypeVar("T")
 
 TIMEOUT = 1800.0
@@ -113,7 +114,9 @@ class Replicated(Processes):
         self.count = dist.get_world_size()
 
     def wrap(self, losses: nn.Module) -> nn.Module:
-        options: dict[str, Any] = {_BUFFERS: False, "find_unused_parameters": FIND}
+        # With the search for unused weights the order of sums stays as it was at the first step,
+        # which a restart with the same bits needs; and a weight that no loss reaches is no error.
+        options: dict[str, Any] = {_BUFFERS: False, "find_unused_parameters": True}
         wrapped = DistributedDataParallel(losses, gradient_as_bucket_view=True, **options)
         # A lambda, because DDP refuses a function whose annotations are kept as text.
         wrapped.register_comm_hook(None, lambda state, bucket: _sum_of_gradients(bucket))
@@ -141,9 +144,10 @@ class Replicated(Processes):
         dist.barrier()
 
 
-def _sum_of_gradients(bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def _sum_of_gradients(bucket: Any) -> torch.futures.Future[torch.Tensor]:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
-    return work.get_future().then(lambda done: done.value()[0])
+    summed: torch.futures.Future[torch.Tensor] = work.get_future().then(lambda f: f.value()[0])
+    return summed
 
 
 class Sharded(Replicated):
@@ -156,13 +160,16 @@ class Sharded(Replicated):
         with torch.no_grad():  # start from the first process's values, as the other kind does
             for tensor in (*losses.parameters(), *losses.buffers()):
                 dist.broadcast(tensor, src=0)
+        # T5's blocks return views, which nothing changes in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
         options: dict[str, Any] = {
             "mesh": init_device_mesh(self.device.type, (self.count,)),
             "mp_policy": MixedPrecisionPolicy(reduce_dtype=torch.float32),
         }
         for block in _blocks(losses):
             fully_shard(block, **options)
-        root = fully_shard(_Root(losses), **options)
+        root = _Root(losses)
+        fully_shard(root, **options)
         for module in root.modules():
             if isinstance(module, FSDPModule):
                 module.set_gradient_divide_factor(1.0)
@@ -223,8 +230,8 @@ def processes_from_environment(
     try:
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            # A group of its own name, since the store keeps what an earlier group left there.
-            store=dist.PrefixStore(f"llmos-{next(_GROUPS)}", _store(wait)),
+            # A name of its own for each group, since the store keeps what an earlier one left.
+            store=PrefixStore(f"llmos-{next(_GROUPS)}", _store(wait)),
             rank=_number("RANK"),
             world_size=count,
             timeout=wait,
@@ -235,8 +242,10 @@ def processes_from_environment(
             f"{count} processes could not find one another ({_first_line(error)}): start them "
             "with torchrun, and let MASTER_ADDR and MASTER_PORT be reached from every machine"
         ) from error
+    failed = True
     try:
         yield KINDS[kind](device)
+        failed = False
     except RuntimeError as error:
         if not _LOST.search(f"{type(error).__name__} {error}"):
             raise
@@ -245,34 +254,35 @@ def processes_from_environment(
             "the one that ended first says why; start all again to go on from the last checkpoint"
         ) from error
     finally:
-        dist.destroy_process_group()
+        if not failed or device.type == "cpu":  # NCCL would wait here for those that are lost
+            dist.destroy_process_group()
 
 
+# What gloo and NCCL say of a process that ended or is silent; gloo's errors have no type of theirs.
+_LOST = re.compile(r"gloo|NCCL|pair closure|^Dist\w*Error|[Cc]onnection (closed|reset|refused)")
+_GROUPS = itertools.count()
+_STORES: dict[tuple[str, ...], Store] = {}
 _BUFFERS = (
     "forward_sync_buffers"
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else "broadcast_buffers"  # its name before torch 2.13
 )
-_GROUPS = itertools.count()
 
 
-@functools.cache
-def _store(wait: timedelta) -> dist.Store:
-    """Where the processes find one another, once for as long as this one lives."""
-    store, _, _ = next(dist.rendezvous("env://", timeout=wait))
-    return cast(dist.Store, store)
-
-
-# What gloo and NCCL say of a process that ended or is silent; gloo's errors have no type of theirs.
-_LOST = re.compile(r"gloo|NCCL|pair closure|^Dist\w*Error|[Cc]onnection (closed|reset|refused)")
+def _store(wait: timedelta) -> Store:
+    """Where the processes find one another: one for each address, for as long as this one lives."""
+    address = tuple(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT"))
+    if address not in _STORES:
+        _STORES[address] = next(rendezvous("env://", timeout=wait))[0]
+    return _STORES[address]
 
 
 def _device(count: int) -> torch.device:
     """This process's device, made the current one; on processors, its share of the threads."""
-    local, here = _number("LOCAL_RANK"), _number("LOCAL_WORLD_SIZE", count)
+    here = _number("LOCAL_WORLD_SIZE", count)
     device = torch.device(default_device())
     if device.type == "cuda":
-        found = torch.cuda.device_count()
+        local, found = _number("LOCAL_RANK"), torch.cuda.device_count()
         if device.index is not None or local >= found:
             raise UsageError(
                 f"{here} processes on this machine, but it has {found} GPUs and LLMOS_DEVICE is "

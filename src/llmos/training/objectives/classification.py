@@ -19,12 +19,12 @@ from torch.nn import functional
 from llmos.data.batches import Batch
 from llmos.data.documents import Document
 from llmos.data.padded import Example, PaddedExamples
-from llmos.errors import DataError, RecipeError
+from llmos.errors import DataError
 from llmos.metrics.classification import accuracy, confusion_matrix
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_one
+from llmos.training.objectives.framing import frame_of_one, room_in
 from llmos.training.objectives.outputs import outputs
 
 
@@ -39,14 +39,8 @@ class Classification:
         self.labels = recipe.objective.labels
         self._number = {label: number for number, label in enumerate(self.labels)}
         self._pad = {"input_ids": words.pad, "attention_mask": 0}
-        self._before, self._after = frame_of_one(words)
-        special = len(self._before) + len(self._after)
-        self._room = recipe.training.sequence_length - special
-        if self._room < 1:
-            raise RecipeError(
-                f"training.sequence_length = {recipe.training.sequence_length} leaves no room for "
-                f"a text beside {special} special tokens: raise it"
-            )
+        self._before, self._after = frame = frame_of_one(words)
+        self._room = room_in(frame, recipe)
 
     def batches(self, documents: Sequence[Document], seed: int) -> PaddedExamples:
         rows = self._rows([document.fields["text"] for document in documents])

@@ -23,11 +23,11 @@ from torch.nn import functional
 from llmos.data.batches import Batch
 from llmos.data.documents import Document
 from llmos.data.padded import Example, PaddedExamples
-from llmos.errors import DataError, RecipeError
+from llmos.errors import DataError
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_two
+from llmos.training.objectives.framing import frame_of_two, room_in
 from llmos.training.objectives.outputs import outputs
 
 LONGEST_ANSWER = 30
@@ -82,14 +82,8 @@ class ExtractiveQA:
         self.length = recipe.training.sequence_length
         self._frame = frame_of_two(words)
         self._pad = {"input_ids": words.pad, "attention_mask": 0, "token_type_ids": 0}
-        special = sum(map(len, self._frame))
         # A question longer than half of what is left is cut, so that some context is always seen.
-        self._question_room = (self.length - special) // 2
-        if self._question_room < 1:
-            raise RecipeError(
-                f"training.sequence_length = {self.length} leaves no room for a question and a "
-                f"context beside {special} special tokens: raise it"
-            )
+        self._question_room = room_in(self._frame, recipe) // 2
 
     def batches(self, documents: Sequence[Document], seed: int) -> PaddedExamples:
         contexts = self._contexts(documents)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from llmos.errors import RecipeError
 from llmos.models.vocabulary import Vocabulary
+from llmos.recipe import Recipe
 
 
 def frame_of_one(words: Vocabulary) -> tuple[list[int], list[int]]:
@@ -18,6 +22,21 @@ def frame_of_two(words: Vocabulary) -> tuple[list[int], list[int], list[int]]:
     """
     before, between, after = _frame(words, "x")
     return (before, between, after) if between else ([], [words.end], [words.end])
+
+
+def room_in(frame: Sequence[list[int]], recipe: Recipe) -> int:
+    """How many tokens of text a training sequence holds beside those of the frame.
+
+    Raises `RecipeError` where it is less than one for each text.
+    """
+    length, special, texts = recipe.training.sequence_length, sum(map(len, frame)), len(frame) - 1
+    if length - special < texts:
+        raise RecipeError(
+            f"training.sequence_length = {length} leaves no room for "
+            f"{'a text' if texts == 1 else f'{texts} texts'} beside {special} special tokens: "
+            "raise it"
+        )
+    return length - special
 
 
 def _frame(words: Vocabulary, second: str | None = None) -> tuple[list[int], ...]:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from llmos.data.batches import IGNORE, Batch
 from llmos.data.documents import Document
 from llmos.data.packed_examples import PackedExamples
-from llmos.models.chat import message_tokens, require_roles
+from llmos.models.chat import Message, message_tokens, require_roles
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
@@ -27,10 +27,10 @@ from llmos.training.objectives.outputs import outputs
 
 
 class _Chat(NamedTuple):
-    """A chat as a row of its own, the UTF-8 bytes of its answers there, and if it was too long."""
+    """A chat as a row of its own, and how many tokens are left of each answer's content."""
 
     row: dict[str, array[int]]
-    answer_bytes: int
+    left: list[int]
     is_cut: bool
 
 
@@ -51,10 +51,11 @@ class Instruction:
         self.length = recipe.training.sequence_length
         self.document_attention = recipe.training.document_attention
         self.cut = 0
-        self._pad = {"input_ids": words.pad, "labels": IGNORE}
+        # What fills a row is never looked at. Of padding transformers would warn: it sees no mask.
+        self._pad = {"input_ids": words.roles["<|user|>"], "labels": IGNORE}
 
     def batches(self, documents: Sequence[Document], seed: int) -> PackedExamples:
-        chats = [self._chat(document) for document in documents]
+        chats = self._chats([_messages(document) for document in documents])
         self.cut = sum(chat.is_cut for chat in chats)
         return PackedExamples([chat.row for chat in chats], self.length, self._pad, seed)
 
@@ -87,30 +88,45 @@ class Instruction:
             )
             return losses.sum(dim=1)  # (B,)
 
-        chats = [self._chat(document) for document in documents]
+        messages = [_messages(document) for document in documents]
+        chats = self._chats(messages)
         nll = np.array(outputs(model, [chat.row for chat in chats], self._pad, forward), np.float64)
         tokens = [sum(label != IGNORE for label in chat.row["labels"]) for chat in chats]
-        sizes = [chat.answer_bytes for chat in chats]
+        sizes = [self._bytes(*pair) for pair in zip(messages, chats, strict=True)]
         return Scores(nll, np.array(tokens, np.int64), np.array(sizes, np.int64))
 
-    def _chat(self, document: Document) -> _Chat:
-        messages = json.loads(document.fields["messages"])
-        encoded = [message_tokens(self.words, message) for message in messages]
-        excess = sum(len(tokens) for tokens, _ in encoded) - self.length
+    def _chats(self, documents: Sequence[Sequence[Message]]) -> list[_Chat]:
+        contents = [message["content"] for messages in documents for message in messages]
+        encoded = iter(self.words.encode_all(contents))
+        return [self._chat(messages, [next(encoded) for _ in messages]) for messages in documents]
+
+    def _chat(self, messages: Sequence[Message], contents: Sequence[list[int]]) -> _Chat:
+        """The row of a chat whose contents have these ids."""
+        excess = sum(len(content) + 2 for content in contents) - self.length
         is_cut = excess > 0
         ids: list[int] = []
-        answers: list[int] = []  # bytes of the answer that each token stands for; -1: not of one
-        for message, (tokens, sizes) in zip(messages, encoded, strict=True):
-            if message["role"] == "assistant":
-                ids += tokens
-                answers += [-1, *sizes[1:]]
-                continue
-            lost = min(max(0, excess), len(tokens) - 2)  # role and end stay
+        labels: list[int] = []  # where transformers has them: at the token itself
+        left: list[int] = []
+        for message, content in zip(messages, contents, strict=True):
+            is_answer = message["role"] == "assistant"
+            lost = 0 if is_answer else min(max(0, excess), len(content))
             excess -= lost
-            ids += [tokens[0], *tokens[1 + lost :]]
-            answers += [-1] * (len(tokens) - lost)
-        ids, answers = ids[: self.length], answers[: self.length]
-        pairs = zip(ids[1:], answers[1:], strict=True)
-        labels = [number if size >= 0 else IGNORE for number, size in pairs]
-        row = {"input_ids": array("i", ids), "labels": array("i", [*labels, IGNORE])}
-        return _Chat(row, sum(size for size in answers if size > 0), is_cut)
+            tokens = message_tokens(self.words, message["role"], content[lost:])
+            if is_answer:
+                left.append(max(0, min(len(content), self.length - len(ids) - 1)))
+            ids += tokens
+            labels += [IGNORE, *tokens[1:]] if is_answer else [IGNORE] * len(tokens)
+        labels = [*labels[1 : self.length], IGNORE]
+        row = {"input_ids": array("i", ids[: self.length]), "labels": array("i", labels)}
+        return _Chat(row, left, is_cut)
+
+    def _bytes(self, messages: Sequence[Message], chat: _Chat) -> int:
+        """The UTF-8 bytes of what is left of the answers."""
+        answers = [m["content"] for m in messages if m["role"] == "assistant"]
+        sizes = [self.words.encode_with_bytes(answer)[1] for answer in answers]
+        return sum(int(size[:left].sum()) for size, left in zip(sizes, chat.left, strict=True))
+
+
+def _messages(document: Document) -> list[Message]:
+    found: list[Message] = json.loads(document.fields["messages"])
+    return found
