@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=real_data.DATA)
     parser.add_argument("--work", type=Path, default=Path("runs/real-translation"))
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=3000, help="with all text in one place")
+    parser.add_argument("--steps", type=int, default=2000, help="with all text in one place")
     arguments = parser.parse_args()
     work = arguments.work
     work.mkdir(parents=True, exist_ok=True)

@@ -289,7 +289,7 @@ class TrainingSection:
         default="cosine",
         metadata=about(
             "course of the learning rate after the warm-up; wsd: constant, then linear in the "
-            "last decay_share of the steps (arXiv 2404.06395)",
+            "last decay_share of the steps after it (arXiv 2404.06395)",
             choices=("cosine", "constant", "linear", "wsd"),
         ),
     )

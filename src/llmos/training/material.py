@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import accumulate, chain
 from pathlib import Path
 
 from llmos.data.documents import Document, cut, split_documents
@@ -86,22 +86,21 @@ def _even_bytes(documents: Sequence[Document], limit: int) -> list[Document]:
     """The documents; over `limit` bytes in all, the long ones cut to an even share (0: all).
 
     A cut text is the beginning of its document, so that one long document cannot stand for all.
-    Records are never cut: the shortest come first, as many as fit (at least one).
+    Records are never cut: the first are taken that fit, at least one; their order is that of
+    hashes, so it favours neither short ones nor long ones.
     """
-    sizes = {index: len(d.text.encode()) for index, d in enumerate(documents)}
-    if not limit or sum(sizes.values()) <= limit:
+    sizes = [len(d.text.encode()) for d in documents]
+    if not limit or sum(sizes) <= limit:
         return list(documents)
+    if any(d.fields for d in documents):
+        fitting = sum(total <= limit for total in accumulate(sizes))
+        return list(documents[: max(1, fitting)])
     kept: dict[int, Document] = {}
     left = limit
-    for done, (index, size) in enumerate(sorted(sizes.items(), key=lambda item: item[1])):
+    for done, index in enumerate(sorted(range(len(sizes)), key=lambda index: sizes[index])):
         share = left // (len(documents) - done)
-        document = documents[index]
-        if not document.fields:
-            text = document.text.encode()[:share].decode("utf-8", "ignore")
-            document = replace(document, text=text)
-        elif size > left and kept:
-            break
-        left -= min(size, share) if not document.fields else size
-        if document.text:
-            kept[index] = document
+        text = documents[index].text.encode()[:share].decode("utf-8", "ignore")
+        left -= min(sizes[index], share)
+        if text:
+            kept[index] = replace(documents[index], text=text)
     return [kept[index] for index in sorted(kept)]

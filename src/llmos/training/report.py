@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmos.provenance.ledger import Ledger
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON, read_jsonl
 
@@ -84,6 +83,8 @@ def report_alone(folder: Path) -> AloneReport:
         report.losses[name] = [(step, loss) for step, loss in points if loss is not None]
     path = folder / "ledger.jsonl"
     if path.exists():
+        from llmos.provenance.ledger import Ledger  # late: `llmos --help` must not load its keys
+
         report.entries = {entry.kind: entry.body for entry in Ledger.open(path).entries}
     return report
 
