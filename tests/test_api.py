@@ -34,6 +34,13 @@ def test_paths_may_be_text(joint: Joint, tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    assert set(dir(llmos)) == {"__version__", "generate", "load_recipe", "train", "verify"}
+    assert set(dir(llmos)) == {
+        "__version__",
+        "generate",
+        "load_recipe",
+        "resume",
+        "train",
+        "verify",
+    }
     with pytest.raises(AttributeError, match="no attribute 'tarin'"):
         llmos.tarin  # noqa: B018

@@ -1,6 +1,6 @@
 """LLMOS: build language models together across organisations and countries.
 
-`train`, `generate`, `verify` and `load_recipe` are what most programs need. They are loaded when
+`train`, `resume`, `generate`, `verify` and `load_recipe` are what most programs need. They are loaded when
 first used, so that `import llmos` stays free of torch.
 """
 
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from llmos.device import share_cores
 
 if TYPE_CHECKING:
-    from llmos.federation.local import train
+    from llmos.federation.local import resume, train
     from llmos.federation.verify import verify_run as verify
     from llmos.models.generate import generate
     from llmos.recipe import load_recipe
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "generate", "load_recipe", "train", "verify"]
+__all__ = ["__version__", "generate", "load_recipe", "resume", "train", "verify"]
 
 _HOMES = {
+    "resume": ("llmos.federation.local", "resume"),
     "train": ("llmos.federation.local", "train"),
     "generate": ("llmos.models.generate", "generate"),
     "verify": ("llmos.federation.verify", "verify_run"),

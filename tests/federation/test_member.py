@@ -153,7 +153,7 @@ def test_weights_whose_loss_is_no_number_are_told_and_left_out(
             return replace(scores, nll=np.full_like(scores.nll, np.nan))
         return scores
 
-    monkeypatch.setattr("llmos.training.workbench.score_texts", diverged)
+    monkeypatch.setattr("llmos.training.objectives.causal_lm.score_texts", diverged)
     run.close()
     evaluated = {body["round"]: body for body in run.kinds("evaluated")}
     assert evaluated[1]["evaluations"] == [] and len(evaluated[1]["left_out"]) == 2

@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, RobertaConfig, RobertaForMaskedLM
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
 
 from llmos.errors import ModelError
 from llmos.models.base import Base, base_sizes, base_vocabulary, load_base
@@ -281,6 +288,20 @@ def test_next_sentences_need_a_family_that_has_them(tmp_path: Path) -> None:
     model(input_ids=torch.full((1, 32), 110))
     with pytest.raises((IndexError, RuntimeError), match="out of"):
         model(input_ids=torch.full((1, 33), 110))
+
+
+def test_a_configuration_that_says_little_is_enough(tmp_path: Path) -> None:
+    config = DistilBertConfig(vocab_size=280, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
+    write_model_folder(tmp_path, DistilBertForMaskedLM(config), words_of("bert"), 32)
+    assert base_sizes(str(tmp_path), "masked_lm")[1:] == (1, 16)
+    assert load_base(str(tmp_path), "classification", LABELS).new == (
+        "classifier.bias",
+        "classifier.weight",
+        "pre_classifier.bias",
+        "pre_classifier.weight",
+    )
+    with pytest.raises(ModelError, match="cannot be used as causal_lm"):
+        load_base(str(tmp_path), "causal_lm")
 
 
 def test_missing_weights_are_an_error(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from llmos.data.batches import IGNORE, Batch
 from llmos.errors import LLMOSError
 from llmos.recipe import TrainingSection
 from llmos.training.loop import NotFiniteError, StepsReport, Trainer, use_deterministic
+from llmos.training.objectives.token_loss import hidden_states, output_projection, token_loss_sum
 from llmos.training.parallel import Processes, processes_from_environment
 
 Found = dict[str, npt.NDArray[Any]]
@@ -80,18 +81,24 @@ class TwoLosses:
         self, model: nn.Module, batch: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         self.drawn.append(float(torch.rand(())))
-        logits = logits_of(model, batch["input_ids"])
-        every = functional.cross_entropy(
-            logits.float().flatten(0, 1), batch["labels"].flatten(), reduction="sum"
-        )
+        labels = batch["labels"].flatten()
+        if getattr(model.config, "model_type", "") == "gpt2":  # as objectives without logits do
+            head = output_projection(model)
+            assert head is not None
+            hidden = hidden_states(model, input_ids=batch["input_ids"], use_cache=False)
+            every = token_loss_sum(hidden.flatten(0, 1), head.weight, labels)
+            logits = hidden @ head.weight.T
+        else:
+            logits = logits_of(model, batch["input_ids"])
+            every = functional.cross_entropy(logits.float().flatten(0, 1), labels, reduction="sum")
         if self.spoilt_step is not None and bool((batch["spoilt"] == self.spoilt_step).any()):
-            every = every * float("nan")
+            every = every + float("nan")  # the loss alone: no gradient tells the others
         first = functional.cross_entropy(logits[:, 0].float(), batch["first"], reduction="sum")
         return {"every": every, "first": first}
 
 
 def logits_of(model: Any, tokens: torch.Tensor) -> torch.Tensor:
-    """(B, T, V), of some models in ways that reach inside them, as some objectives do."""
+    """(B, T, V), of the decoder in a way that reaches inside it."""
     if model.config.model_type == "t5":
         return model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False).logits  # type: ignore[no-any-return]
     if model.config.model_type == "bert":

@@ -14,6 +14,8 @@ from llmos.recipe import Recipe
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex
 
+ENCODER_DECODER = ("span_corruption", "seq2seq")
+"""Objectives whose examples have a source and a target, each of up to a sequence's length."""
 LONGEST_REASON = 1000
 """Characters of the reason for which a member declines a round."""
 
@@ -90,6 +92,7 @@ def check_update(update: JSON, state: RunState, recipe: Recipe) -> None:
     )
     training = recipe.training
     most = recipe.rounds.local_steps * training.batch_size * training.sequence_length
+    most *= 2 if recipe.objective.name in ENCODER_DECODER else 1
     tokens = update.get("tokens")
     if type(tokens) is not int or not 0 < tokens <= most:
         raise ProtocolError(f"tokens is {_short(tokens)}, not a number from 1 to {most}")

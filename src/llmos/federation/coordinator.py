@@ -23,6 +23,7 @@ from llmos.federation.checks import (
     mean_bits_per_byte,
 )
 from llmos.federation.compression import CODECS
+from llmos.federation.origin import pin_model
 from llmos.federation.protocol import (
     Exchange,
     evaluation_key,
@@ -36,7 +37,7 @@ from llmos.federation.state import RunState
 from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.federation.timing import Stopwatch
-from llmos.models.arrays import Vector, get_weights, layout_of, vector_from_bytes, vector_to_bytes
+from llmos.models.arrays import Vector, vector_from_bytes, vector_to_bytes
 from llmos.models.disclosure import add_counts, counts_from_bytes
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
 from llmos.models.vocabulary import Vocabulary, train_tokenizer
@@ -45,7 +46,7 @@ from llmos.provenance.signing import open_key, verify
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_file, sha256_hex
-from llmos.training.workbench import new_model
+from llmos.training.workbench import NEW, from_base, new_model
 
 # After so many rounds in a row without a single usable update the run stops and says so.
 MOST_EMPTY_ROUNDS = 3
@@ -173,7 +174,7 @@ class Coordinator:
         """Do the next thing. Returns whether there was anything to do."""
         action = {
             "joining": self._admit,
-            "counting": self._agree_tokenizer,
+            "counting": self._prepare,
             "training": self._round,
             "validating": self._select,
             "testing": self._collect_test,
@@ -200,48 +201,69 @@ class Coordinator:
         )
         return True
 
-    def _agree_tokenizer(self) -> bool:
+    def _prepare(self) -> bool:
+        """Agree on the tokenizer, and put the first weights into the exchange."""
         state, recipe = self.state, self.recipe
-        counts, told = [], {}
-        for member in sorted(state.members):
+        told: dict[str, JSON] = {}
+        if recipe.model.base:
+            with self.clock("preparation"):
+                tokenizer_bytes, origin, model = from_base(recipe)
+                self._agree_tokenizer(tokenizer_bytes, told)
+        else:
+            counts = self._collect_counts(told)
+            if counts is None:
+                return False
+            with self.clock("preparation"):
+                if not state.tokenizer_sha256:
+                    tokenizer = train_tokenizer(add_counts(counts), recipe)
+                    self._agree_tokenizer(tokenizer_to_bytes(tokenizer), told)
+                tokenizer_bytes = get_blob(self.exchange, state.tokenizer_sha256)
+                origin = NEW
+                model = new_model(recipe, Vocabulary.of(tokenizer_from_bytes(tokenizer_bytes)))
+        with self.clock("preparation"):
+            body = pin_model(model, origin, self.exchange, recipe.seed)
+            self._append("model_initialised", body)
+        self._log(
+            "prepared", parameters=body["parameters"], tokenizer=state.tokenizer_sha256, told=told
+        )
+        return True
+
+    def _collect_counts(self, told: dict[str, JSON]) -> list[dict[str, int]] | None:
+        """The members' piece counts, and into `told` what they report; None: one is missing."""
+        counts = []
+        for member in sorted(self.state.members):
             signed = self._fetch_signed(f"counts/{member}", "counts", member)
             if signed is None:
-                return False
+                return None
             try:
                 check_counts(signed)
                 with self.clock("preparation"):
                     blob = get_blob(self.exchange, signed["counts_sha256"])
-                    counts.append(counts_from_bytes(blob, threshold=recipe.tokenizer.threshold))
+                    counts.append(
+                        counts_from_bytes(blob, threshold=self.recipe.tokenizer.threshold)
+                    )
             except ProtocolError as error:
                 raise ProtocolError(f"counts of {member}: {error}") from error
             told[member] = {**signed["report"], "counts_sha256": signed["counts_sha256"]}
-        with self.clock("preparation"):
-            if not state.tokenizer_sha256:
-                tokenizer = train_tokenizer(add_counts(counts), recipe)
-                digest = put_blob(self.exchange, tokenizer_to_bytes(tokenizer))
-                self._append(
-                    "tokenizer_agreed",
-                    {
-                        "tokenizer_sha256": digest,
-                        "vocabulary_size": tokenizer.get_vocab_size(),
-                        "threshold": recipe.tokenizer.threshold,
-                        "counts": told,
-                    },
-                )
-            tokenizer = tokenizer_from_bytes(get_blob(self.exchange, state.tokenizer_sha256))
-            model = new_model(recipe, Vocabulary.of(tokenizer))
-            weights = get_weights(model)
+        return counts
+
+    def _agree_tokenizer(self, tokenizer_bytes: bytes, told: dict[str, JSON]) -> None:
+        digest = put_blob(self.exchange, tokenizer_bytes)
+        if self.state.tokenizer_sha256 not in ("", digest):
+            raise ProtocolError(
+                f"the tokenizer of {self.recipe.model.base} has changed since the run was opened: "
+                "restore it; a run keeps its base"
+            )
+        if not self.state.tokenizer_sha256:
             self._append(
-                "model_initialised",
+                "tokenizer_agreed",
                 {
-                    "layout": layout_of(model).to_json(),
-                    "weights_sha256": put_blob(self.exchange, vector_to_bytes(weights)),
-                    "parameters": len(weights),
-                    "seed": recipe.seed,
+                    "tokenizer_sha256": digest,
+                    "vocabulary_size": tokenizer_from_bytes(tokenizer_bytes).get_vocab_size(),
+                    "threshold": self.recipe.tokenizer.threshold,
+                    "counts": told,
                 },
             )
-        self._log("prepared", parameters=len(weights), tokenizer=state.tokenizer_sha256, told=told)
-        return True
 
     # Rounds
 
@@ -380,9 +402,11 @@ class Coordinator:
         for digest in stale - kept:
             self.exchange.delete(f"blobs/{digest}")
         if not self.recipe.publication.keep_updates:
+            needed_blobs = kept | set(state.outer.values())
+            needed_blobs |= {state.config_sha256, state.frozen_sha256, state.tokenizer_sha256}
             for update in updates.values():
                 # A member may have named any blob as its update: none that is needed goes.
-                if update["update_sha256"] not in kept | set(state.outer.values()):
+                if update["update_sha256"] not in needed_blobs:
                     self.exchange.delete(f"blobs/{update['update_sha256']}")
 
     # Evaluation, selection, closing
@@ -448,13 +472,13 @@ class Coordinator:
         """Enter the comparison and the sha256 of its files, by their path in the run folder."""
         self._append("compared", {**comparison, "files": files})
 
-    def record_published(self, files: dict[str, str]) -> None:
-        """Enter the sha256 of every file of the model folder."""
+    def record_published(self, files: dict[str, str], adapter: dict[str, str]) -> None:
+        """Enter the sha256 of every file of the model folder, and of the adapter's if any."""
         assert self.state.selected is not None
-        self._append(
-            "published",
-            {"files": files, "weights_sha256": self.state.weights[self.state.selected]},
-        )
+        body: JSON = {"files": files, "weights_sha256": self.state.weights[self.state.selected]}
+        if adapter:
+            body["adapter"] = adapter
+        self._append("published", body)
 
     def _close(self) -> bool:
         statements = []

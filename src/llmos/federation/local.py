@@ -8,6 +8,7 @@ RUN/members/NAME/  each member's home
 RUN/coordinator/   the coordinator's key
 RUN/compare/       columns of the comparison
 RUN/model/         the outcome
+RUN/adapter/       what was trained of it, where that are low-rank additions
 RUN/log.jsonl      losses and times
 """
 
@@ -21,18 +22,22 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from llmos.errors import DataError, StorageError, UsageError
+from llmos.errors import DataError, ModelError, RecipeError, StorageError, UsageError
 from llmos.federation.compression import CODECS
 from llmos.federation.coordinator import Coordinator
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.finish import finish
 from llmos.federation.member import Member
 from llmos.federation.processes import MemberProcesses
+from llmos.models.base import base_sizes
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON
 from llmos.storage import exclusive_lock, require_free_space, write_atomic
+from llmos.training.alone import busy, require_new, resume_alone, start_alone
 from llmos.training.loop import use_deterministic
 from llmos.training.material import Material
+from llmos.training.report import is_alone
+from llmos.training.workbench import base_head
 
 Listener = Callable[[JSON], None]
 
@@ -73,43 +78,39 @@ class Run:
 def train(
     recipe: Recipe | Path | str,
     *,
-    out: Path | str,
+    out: Path | str | None = None,
     members: Mapping[str, Path | str] | None = None,
     data: Path | str | None = None,
     compare: bool = False,
     processes: bool = False,
     listener: Listener = _silent,
 ) -> Run:
-    """Run `recipe` into the new folder `out`.
+    """Run `recipe` into the new folder `out` (runs/NAME of the recipe unless given).
 
-    `members` names the folders of a joint run; `data` is the folder of one organisation alone,
-    which then trains without merging (`aggregation.strategy` becomes fedavg, whose merge of one
-    update is that member's own weights). Raises `LLMOSError` for whatever does not fit, before
-    anything is written.
+    `members` names the folders of a joint run; `data` is the folder of one organisation alone
+    (the folder `data` beside the recipe's file where neither is given). Raises `LLMOSError` for
+    whatever does not fit, before anything is written.
     """
+    beside = None if isinstance(recipe, Recipe) else Path(recipe).parent / "data"
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(Path(recipe))
-    if (members is None) == (data is None):
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    if members is None:
+        text = data if data is not None else beside
+        if text is None or compare or processes:
+            raise UsageError(
+                "give the members' folders, NAME=PATH (--member), or data, the folder of one "
+                "organisation (--data), which neither compares nor takes a process a member"
+            )
+        start_alone(recipe, Path(text), folder, listener=listener)
+        return Run(folder)
+    if data is not None:
         raise UsageError(
             "give either --data PATH (one organisation) or --member NAME=PATH (several)"
         )
-    if data is not None:
-        members = {"self": data}
-        recipe = recipe.with_values(
-            {
-                "aggregation.strategy": "fedavg",
-                "compression.codec": "fp32",
-                "agreement.members": [],
-                "agreement.quorum": 0,
-            }
-        )
-    assert members is not None
     if compare and len(members) < 2:
         raise UsageError("--compare needs at least two members: there is nothing joint to compare")
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: choose another --out")
-    _require_no_run(folder)
+    require_new(folder)
     threads = recipe.training.threads or os.cpu_count() or 1
     paths = {name: str(Path(path).resolve()) for name, path in sorted(members.items())}
     named = recipe.agreement.members
@@ -121,14 +122,14 @@ def train(
     recipe = recipe.with_values({"agreement.members": sorted(paths)})
     materials = {name: _material(name, Path(path), recipe) for name, path in paths.items()}
     require_free_space(folder.parent, _bytes_needed(recipe, len(paths)), "this run")
-    with exclusive_lock(folder / ".lock", _busy(folder)):
-        _require_no_run(folder)  # another process may have made one meanwhile
+    with exclusive_lock(folder / ".lock", busy(folder)):
+        require_new(folder)  # another process may have made one meanwhile
         write_atomic(folder / "recipe.toml", recipe.to_toml().encode())
         settings = RunSettings(paths, threads, compare, processes)
         write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
         try:
             return _go(folder, settings, materials, listener)
-        except DataError:
+        except (DataError, ModelError, RecipeError):
             _remove_unless_trained(folder)
             raise
 
@@ -138,17 +139,6 @@ def _material(name: str, path: Path, recipe: Recipe) -> Material:
         return Material(path, recipe)
     except DataError as error:
         raise DataError(f"the text of {name}: {error}") from error
-
-
-def _require_no_run(folder: Path) -> None:
-    if (folder / "run.json").exists():
-        raise UsageError(
-            f"{folder} already holds a run: llmos train --resume {folder} goes on with it, "
-            "or choose another --out"
-        )
-    others = [path.name for path in folder.glob("*") if path.name[0] != "."]
-    if sorted(others) not in ([], ["recipe.toml"]):  # a run killed at its start leaves its recipe
-        raise UsageError(f"{folder} holds other files ({min(others)}): choose a new --out")
 
 
 def _remove_unless_trained(folder: Path) -> None:
@@ -161,8 +151,11 @@ def _remove_unless_trained(folder: Path) -> None:
 def resume(folder: Path | str, listener: Listener = _silent) -> Run:
     """Go on with a run that was stopped, to the same final bits as if it had not been."""
     folder = Path(folder)
+    if is_alone(folder):
+        resume_alone(folder, listener=listener)
+        return Run(folder)
     settings = read_settings(folder)
-    with exclusive_lock(folder / ".lock", _busy(folder)):
+    with exclusive_lock(folder / ".lock", busy(folder)):
         return _go(folder, settings, {}, listener)
 
 
@@ -181,19 +174,31 @@ def read_settings(folder: Path) -> RunSettings:
     return settings
 
 
-def _busy(folder: Path) -> str:
-    return f"another process works on the run in {folder}: wait for it or stop it"
-
-
 def _bytes_needed(recipe: Recipe, members: int) -> int:
-    """A generous estimate of the disk that a run takes."""
-    model = recipe.model
-    values = recipe.tokenizer.vocabulary_size * model.hidden_size
-    values += model.context_length * model.hidden_size
-    values += model.num_layers * 14 * model.hidden_size**2
-    updates = CODECS[recipe.compression.codec].size(values) * members
+    """A generous estimate of the disk that a run takes. `ModelError` where its base is missing."""
+    if recipe.model.base:
+        values, layers, width = base_sizes(recipe.model.base, base_head(recipe))
+    else:
+        values, layers, width = _new_sizes(recipe)
+    sent = values
+    if recipe.training.method == "lora":
+        # A block's matrices have at most 28 widths of inputs and outputs, T5's two blocks 46.
+        sent = min(values, layers * 46 * width * recipe.lora.rank)
+    updates = CODECS[recipe.compression.codec].size(sent) * members
     rounds = recipe.rounds.count if recipe.publication.keep_updates else 2
-    return updates * rounds + values * 4 * (8 + 6 * members)
+    # Each member keeps moments; the whole model lies there as frozen weights and as the outcome.
+    return updates * rounds + sent * 4 * (8 + 6 * members) + values * 4 * 2
+
+
+def _new_sizes(recipe: Recipe) -> tuple[int, int, int]:
+    """Values, blocks and width of a new model, the values a little too many."""
+    model = recipe.model
+    inside = model.intermediate_size or 4 * model.hidden_size
+    # Both halves of a T5 have so many blocks, and those of one attend twice.
+    layers = model.num_layers * (3 if model.family == "t5" else 1)
+    block = 4 * model.hidden_size + 3 * inside  # three matrices, as llama has them
+    values = recipe.tokenizer.vocabulary_size + model.context_length + layers * block
+    return values * model.hidden_size, layers, model.hidden_size
 
 
 def _go(
@@ -221,7 +226,7 @@ def _go(
         else:
             for name, path in settings.members.items():
                 home = homes[name]
-                stack.enter_context(exclusive_lock(home / ".lock", _busy(home)))
+                stack.enter_context(exclusive_lock(home / ".lock", busy(home)))
                 member = Member(home, name, Path(path), exchange, listener, materials.get(name))
                 members.append(member)
         # Members take in the closing entry too: only their copies show that an end was cut off.

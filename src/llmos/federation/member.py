@@ -27,6 +27,7 @@ from safetensors.numpy import save as save_safetensors
 from llmos.errors import DataError, ProtocolError, TrainingError
 from llmos.federation.checks import LONGEST_REASON
 from llmos.federation.compression import CODECS, encode_with_feedback
+from llmos.federation.origin import origin_of
 from llmos.federation.protocol import (
     WIRE_VERSION,
     Exchange,
@@ -168,6 +169,8 @@ class Member:
 
     def _count(self) -> bool:
         key = f"counts/{self.name}"
+        if self.recipe.model.base:
+            return False  # its tokenizer is there already, so nothing of the text is asked for
         if self.name not in self.state.members or self.state.tokenizer_sha256:
             return False
         if self.exchange.get(key) is not None:
@@ -186,7 +189,8 @@ class Member:
         if self._bench is None:
             with self.clock("preparation"):
                 tokenizer = get_blob(self.exchange, self.state.tokenizer_sha256)
-                self._bench = Workbench(self.recipe, self.material, tokenizer)
+                origin = origin_of(self.state, self.exchange)
+                self._bench = Workbench(self.recipe, self.material, tokenizer, origin)
         return self._bench
 
     # Training

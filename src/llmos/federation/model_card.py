@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from llmos.federation.report import comparison_markdown
 from llmos.federation.state import RunState
 from llmos.metrics.perplexity import bits_per_byte, perplexity
+from llmos.models.families import HEADS
 from llmos.provenance.cards import CardMember, ModelCard
 from llmos.provenance.ledger import Entry
 from llmos.recipe import Recipe
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def make_card(recipe: Recipe, state: RunState, entries: Sequence[Entry]) -> ModelCard:
-    """The card of the selected weights; `entries` is the ledger so far."""
+
+def make_card(
+    recipe: Recipe, state: RunState, entries: Sequence[Entry], model: PreTrainedModel, head: str
+) -> ModelCard:
+    """The card of `model`, which has the selected weights; `entries` is the ledger so far."""
     assert state.selected is not None
     tokens = dict.fromkeys(state.members, 0)
     for entry in entries:
@@ -38,8 +45,8 @@ def make_card(recipe: Recipe, state: RunState, entries: Sequence[Entry]) -> Mode
         description=recipe.description,
         languages=languages,
         licence=recipe.publication.licence,
-        family=recipe.model.family,
-        parameters=state.layout.size,
+        family=model.config.model_type,
+        parameters=model.num_parameters(),
         objective=recipe.objective.name,
         members=members,
         rounds=recipe.rounds.count,
@@ -59,4 +66,7 @@ def make_card(recipe: Recipe, state: RunState, entries: Sequence[Entry]) -> Mode
             for member, scores in sorted(state.test.items())
         },
         table=comparison_markdown(state.comparison) if state.comparison else "",
+        auto_class=HEADS[head].__name__,
+        base=recipe.model.base,
+        method=recipe.training.method,
     )

@@ -108,7 +108,7 @@ def traffic(recipe: Recipe, entries: Iterable[Entry]) -> JSON:
     parallel = 2.0 * recipe.rounds.count * recipe.rounds.local_steps
     return {
         "parameters": parameters,
-        "bytes_sent": sent,
+        "bytes_sent": dict(sorted(sent.items())),  # not in the order of their arrival
         "bytes_per_parameter": {m: b / parameters for m, b in sorted(sent.items())},
         "data_parallel_bytes_per_parameter": parallel,
         "data_parallel_ratio": (

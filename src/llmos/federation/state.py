@@ -5,7 +5,7 @@ else decides what happens next, so a restart is a replay.
 
     phase       ends with the entry      what is awaited
     joining     recipe_active            signed joins of the members named
-    counting    model_initialised        piece counts; then tokenizer and first weights
+    counting    model_initialised        piece counts (none for a base); tokenizer, first weights
     training    merged (last round)      each round: evaluations and updates
     validating  selected                 evaluations of the last weights
     testing     tested                   evaluations of the selected weights on test text
@@ -69,6 +69,9 @@ class RunState:
     members: dict[str, Admission] = field(default_factory=dict)
     tokenizer_sha256: str = ""
     layout: Layout = field(default_factory=lambda: Layout(()))
+    config_sha256: str = ""  # config.json of the base, where there is one
+    frozen_sha256: str = ""  # the weights that are not trained, where there are any
+    frozen_values: int = 0
     weights: dict[int, str] = field(default_factory=dict)  # round -> sha256 of the merged weights
     outer: dict[str, str] = field(default_factory=dict)  # name -> sha256, after the last merge
     round: int = 0  # the round that is open, or was merged last
@@ -80,7 +83,8 @@ class RunState:
     selected: int | None = None
     test: dict[str, JSON] = field(default_factory=dict)
     comparison: JSON | None = None
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)  # of the model folder: name -> sha256
+    adapter: dict[str, str] = field(default_factory=dict)  # of the adapter's folder
     entries: int = 0
     head: str = "0" * 64
 
@@ -140,6 +144,10 @@ class RunState:
     def _on_model_initialised(self, body: dict[str, Any]) -> None:
         self.layout = Layout.from_json(body["layout"])
         self.weights[0] = body["weights_sha256"]
+        # Ledgers of runs that train a new model whole have none of these.
+        self.config_sha256 = body.get("config_sha256", "")
+        self.frozen_sha256 = body.get("frozen_sha256", "")
+        self.frozen_values = int(body.get("frozen_values", 0))
         self.phase = "training"
 
     def _on_round_opened(self, body: dict[str, Any]) -> None:
@@ -181,6 +189,7 @@ class RunState:
 
     def _on_published(self, body: dict[str, Any]) -> None:
         self.files = dict(body["files"])
+        self.adapter = dict(body.get("adapter", {}))
         self.phase = "closing"
 
     def _on_closed(self, body: dict[str, Any]) -> None:

@@ -11,28 +11,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from llmos.errors import LedgerError, LLMOSError, UsageError
+from llmos.errors import LedgerError, LLMOSError, StorageError, UsageError
 from llmos.federation.checks import check_evaluation, mean_bits_per_byte
 from llmos.federation.compression import CODECS
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.protocol import evaluation_key, fetch, get_blob, ledger_key, update_key
+from llmos.federation.published import holds_adapter, holds_model
 from llmos.federation.state import RunState
 from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
-from llmos.models.arrays import Vector, flatten, vector_from_bytes, vector_to_bytes
+from llmos.models.arrays import Vector, vector_from_bytes, vector_to_bytes
 from llmos.provenance.ledger import Entry, check_ledger, compare_heads
 from llmos.provenance.signing import verify
 from llmos.recipe import recipe_from_dict
 from llmos.records import canonical_json
 from llmos.storage import sha256_file, sha256_hex
+from llmos.training import evidence
 
 CANNOT_PROVE = (
     "that members trained honestly, on the text that their data cards describe",
     "that token counts, losses and evaluation sums are true: each is its member's signed word",
     "that the members are who they say: keys were trusted when they were admitted",
+    "where a base comes from: its weights are pinned, not who made them of what",
     "that nothing was tried in secret before this run, or left out of it",
     "what logs and members' private state say, or that the comparison was trained as it states",
 )
@@ -89,6 +93,10 @@ def verify_run(folder: Path | str, heads: Sequence[Path] = ()) -> Verification:
         Check("chain", f"{len(entries)} entries, hash-chained and signed", tuple(problems))
     )
     if not entries:
+        return result
+    if entries[0].kind == evidence.FIRST:
+        result.checks += [Check(*found) for found in evidence.check_alone(folder, entries)]
+        result.cannot_prove = evidence.CANNOT_PROVE
         return result
     state = RunState()
     result.checks.append(_fold(entries, state))
@@ -256,25 +264,23 @@ class _Run:
         """The blobs that stay for good, besides updates (see `merges`)."""
         state = self.state
         digests = [*self._told_counts().values(), state.tokenizer_sha256]
+        digests += [state.config_sha256, state.frozen_sha256]
         digests += [state.weights.get(number, "") for number in (0, state.selected or 0)]
         yield from (f"blobs/{digest}" for digest in sorted(set(digests) - {""}))
 
     def model_files(self) -> Iterator[str]:
-        model = self.folder / "model"
-        there = (
-            {p.relative_to(model).as_posix() for p in model.rglob("*") if not p.is_dir()}
-            if model.exists()
-            else set()
-        )
-        for name, digest in sorted(self.state.files.items()):
-            self.counted += 1
-            if name not in there:
-                yield f"model/{name} is missing"
-            elif sha256_file(model / name) != digest:
-                yield f"model/{name} was changed: its sha256 is not the one in the ledger"
-        if self.state.files:
-            for name in sorted(there - set(self.state.files)):
-                yield f"model/{name} is not in the ledger"
+        for place, files in (("model", self.state.files), ("adapter", self.state.adapter)):
+            folder = self.folder / place
+            there = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+            for name, digest in sorted(files.items()):
+                self.counted += 1
+                if name not in there:
+                    yield f"{place}/{name} is missing"
+                elif sha256_file(folder / name) != digest:
+                    yield f"{place}/{name} was changed: its sha256 is not the one in the ledger"
+            if self.state.files:
+                for name in sorted(there - set(files)):
+                    yield f"{place}/{name} is not in the ledger"
 
     def comparison_files(self) -> Iterator[str]:
         for name, digest in sorted((self.state.comparison or {}).get("files", {}).items()):
@@ -363,19 +369,34 @@ class _Run:
         return vector_from_bytes(get_blob(self.exchange, digest), self.state.layout.size)
 
     def _published_weights(self) -> Iterator[str]:
-        if not self.state.files or self.state.selected is None:
+        state = self.state
+        if not state.files or state.selected is None:
             return
-        path = self.folder / "model" / "model.safetensors"
-        try:
-            arrays = load_file(path)
-        except (OSError, SafetensorError) as error:
-            yield f"model/model.safetensors cannot be read: {error}"
-            return
-        if sha256_hex(vector_to_bytes(flatten(arrays))) != self.state.weights[self.state.selected]:
+        lora = recipe_from_dict(self.entries[0].body["recipe"]).lora
+        weights = state.layout.split(self._weights(state.weights[state.selected]))
+        frozen = np.zeros(0, np.float32)
+        if state.frozen_sha256:
+            data = get_blob(self.exchange, state.frozen_sha256)
+            frozen = vector_from_bytes(data, state.frozen_values)
+        model = self._arrays("model/model.safetensors")
+        if not holds_model(model, weights, frozen, lora.alpha / lora.rank):
             yield (
                 "model/model.safetensors does not hold the weights of round "
-                f"{self.state.selected}, bit for bit"
+                f"{state.selected}, bit for bit"
             )
+        if state.adapter:
+            adapter = self._arrays("adapter/adapter_model.safetensors")
+            if not holds_adapter(adapter, weights, frozen, model):
+                yield (
+                    "adapter/adapter_model.safetensors does not hold the weights of round "
+                    f"{state.selected}, bit for bit"
+                )
+
+    def _arrays(self, name: str) -> dict[str, Vector]:
+        try:
+            return load_file(self.folder / name)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"{name} cannot be read: {error}") from error
 
 
 def _key_of(kind: str, signed: dict[str, Any]) -> str | None:

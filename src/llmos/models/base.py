@@ -138,7 +138,8 @@ def _config(source: str, head: str, labels: Sequence[str]) -> PretrainedConfig:
     kind, fits = type(config), type(config) in HEADS[head]._model_mapping
     if head == "causal_lm":
         # Encoders have such a class, too, but every token of theirs sees those behind it.
-        encoder = kind in AutoModelForMaskedLM._model_mapping and not config.is_decoder
+        is_decoder = getattr(config, "is_decoder", False)
+        encoder = kind in AutoModelForMaskedLM._model_mapping and not is_decoder
         fits = fits and not encoder and not config.is_encoder_decoder
     elif head == "masked_lm_next_sentence":
         fits = fits and kind in NextSentence._model_mapping

@@ -83,10 +83,10 @@ def start_alone(
     threads = recipe.training.threads or max(1, (os.cpu_count() or 1) // processes.count)
     with ExitStack() as stack:
         if processes.is_first:
-            _require_new(folder)
+            require_new(folder)
             require_free_space(folder.parent, _bytes_needed(recipe), "this run")
-            stack.enter_context(exclusive_lock(folder / ".lock", _busy(folder)))
-            _require_new(folder)  # another process may have made one meanwhile
+            stack.enter_context(exclusive_lock(folder / ".lock", busy(folder)))
+            require_new(folder)  # another process may have made one meanwhile
             write_atomic(folder / "recipe.toml", recipe.to_toml().encode())
             settings = AloneSettings(str(data.resolve()), threads, processes.count)
             write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
@@ -110,7 +110,7 @@ def resume_alone(
     recipe = load_recipe(folder / "recipe.toml")
     with ExitStack() as stack:
         if processes.is_first:
-            stack.enter_context(exclusive_lock(folder / ".lock", _busy(folder)))
+            stack.enter_context(exclusive_lock(folder / ".lock", busy(folder)))
         material = Material(Path(settings.data), recipe)
         _AloneRun(folder, recipe, material, settings.threads, processes, listener).go()
 
@@ -125,7 +125,8 @@ def _read_settings(folder: Path) -> AloneSettings:
         ) from error
 
 
-def _require_new(folder: Path) -> None:
+def require_new(folder: Path) -> None:
+    """Raise `UsageError` where a run cannot begin because something else is there."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: choose another --out")
     if (folder / "run.json").exists():
@@ -138,7 +139,8 @@ def _require_new(folder: Path) -> None:
         raise UsageError(f"{folder} holds other files ({others[0]}): choose a new --out")
 
 
-def _busy(folder: Path) -> str:
+def busy(folder: Path) -> str:
+    """What to say when another process holds the run's lock."""
     return f"another process works on the run in {folder}: wait for it or stop it"
 
 

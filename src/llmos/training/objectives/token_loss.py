@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -25,7 +24,15 @@ CHUNK = 1 << 25
 BLOCK = 1 << 19
 """Of these, how many a processor has in float32 at a time: 2 MiB, a core's second cache."""
 
+F = TypeVar("F", bound=Callable[..., Any])
 
+
+def _not_compiled(recursive: bool = True) -> Callable[[F], F]:
+    """Leave a function out when torch.compile takes a model with its loss."""
+    return cast("Callable[[F], F]", torch.compiler.disable(recursive=recursive))
+
+
+@_not_compiled()
 def token_loss_sum(
     hidden: torch.Tensor,
     weight: torch.Tensor,
@@ -117,47 +124,26 @@ class _TokenLoss(torch.autograd.Function):
         return (*found, None, None, None)
 
 
-@dataclass(frozen=True)
-class OutputProjection:
-    """Logits are hidden states (N, D) times weight (V, D) transposed, plus bias, times `scale`.
+@_not_compiled()
+def output_projection(model: nn.Module) -> nn.Linear | None:
+    """The layer that makes the logits of `model`, of transformers or like one, of `hidden_states`.
 
-    Weight and bias are read when they are asked for, since a model spread over processes puts
-    others in their place.
+    None if they are no plain product with its weight (V, D), plus its bias: where they are capped
+    (Gemma 2), or an adapter changes them. Found by putting known numbers in the layer's place and
+    looking at what becomes of them, so that no list of names is needed; later calls remember.
     """
-
-    head: nn.Linear
-    scale: float
-
-    def loss_sum(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """`token_loss_sum` of states (..., D) and labels (...)."""
-        head, scale = self.head, self.scale
-        if scale != 1.0:
-            hidden = hidden * scale
-        bias = head.bias if head.bias is None or scale == 1.0 else head.bias * scale
-        return token_loss_sum(hidden.flatten(0, -2), head.weight, labels.flatten(), bias)
-
-
-def output_projection(model: nn.Module) -> OutputProjection | None:
-    """The projection that makes the logits of `model`, of transformers or like one.
-
-    None if they are no plain product, such as where they are capped (Gemma 2) or an adapter changes
-    it. Found by putting known numbers in the projection's place and looking at what becomes of
-    them, so that no list of names is needed; later calls remember. `hidden_states` go into it.
-    """
-    if model not in _KNOWN:
-        _KNOWN[model] = _scale_of_logits(model)
-    scale = _KNOWN[model]
-    return None if scale is None else OutputProjection(_head(model), scale)
-
-
-_KNOWN: WeakKeyDictionary[nn.Module, float | None] = WeakKeyDictionary()
-
-
-def _scale_of_logits(model: nn.Module) -> float | None:
-    """What the output projection's results are multiplied with; None if more happens to them."""
     head = _head(model)
     if type(head) is not nn.Linear:
         return None
+    if model not in _PLAIN:
+        _PLAIN[model] = _are_logits_plain(model, head)
+    return head if _PLAIN[model] else None
+
+
+_PLAIN: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
+
+
+def _are_logits_plain(model: Any, head: nn.Linear) -> bool:
     ids = torch.zeros((1, 2), dtype=torch.long, device=head.weight.device)
     known = torch.linspace(-90.0, 90.0, 2 * head.out_features, device=ids.device).view(1, 2, -1)
     inputs = {"input_ids": ids}
@@ -170,11 +156,12 @@ def _scale_of_logits(model: nn.Module) -> float | None:
             logits = _logits(model(**inputs)).float()
     finally:
         model.train(was_training)
-    scale = float(logits.flatten()[-1] / known[0, -1, -1])
-    fits = logits.shape == known.shape and torch.allclose(logits, scale * known)
-    return scale if fits else None
+    # A factor (Cohere) is met by `hidden_states` on its way too, but a bias would not be.
+    factor = 1.0 if head.bias is not None else float(logits.flatten()[-1] / known.flatten()[-1])
+    return logits.shape == known.shape and torch.allclose(logits, factor * known)
 
 
+@_not_compiled(recursive=False)  # but the model within is
 def hidden_states(model: nn.Module, **inputs: Any) -> torch.Tensor:
     """What goes into the output projection of `model`: (B, T, D).
 
