@@ -1,7 +1,7 @@
 """LLMOS: build language models together across organisations and countries.
 
-`train`, `resume`, `generate`, `verify` and `load_recipe` are what most programs need. They are loaded when
-first used, so that `import llmos` stays free of torch.
+`train`, `resume`, `generate`, `verify` and `load_recipe` are what most programs need. They are
+loaded when first used, so that `import llmos` stays free of torch.
 """
 
 from __future__ import annotations

@@ -95,19 +95,18 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(Path(recipe))
     folder = Path(out) if out is not None else Path("runs") / recipe.name
-    if members is None:
-        text = data if data is not None else beside
-        if text is None or compare or processes:
-            raise UsageError(
-                "give the members' folders, NAME=PATH (--member), or data, the folder of one "
-                "organisation (--data), which neither compares nor takes a process a member"
-            )
-        start_alone(recipe, Path(text), folder, listener=listener)
-        return Run(folder)
-    if data is not None:
+    if data is None and members is None and beside is not None and beside.is_dir():
+        data = beside
+    if (members is None) == (data is None):
         raise UsageError(
             "give either --data PATH (one organisation) or --member NAME=PATH (several)"
         )
+    if data is not None:
+        if compare or processes:
+            raise UsageError("one organisation alone has nobody to compare with: give --member")
+        start_alone(recipe, Path(data), folder, listener=listener)
+        return Run(folder)
+    assert members is not None
     if compare and len(members) < 2:
         raise UsageError("--compare needs at least two members: there is nothing joint to compare")
     require_new(folder)

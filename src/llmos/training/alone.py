@@ -26,7 +26,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from llmos import __version__
-from llmos.errors import StorageError, UsageError
+from llmos.errors import DataError, ModelError, RecipeError, StorageError, UsageError
 from llmos.models.arrays import Vector, vector_to_bytes
 from llmos.models.lora import merged, save_adapter
 from llmos.models.scoring import Scores
@@ -91,7 +91,13 @@ def start_alone(
             settings = AloneSettings(str(data.resolve()), threads, processes.count)
             write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
         processes.barrier()
-        _AloneRun(folder, recipe, material, threads, processes, listener).go()
+        try:
+            _AloneRun(folder, recipe, material, threads, processes, listener).go()
+        except (DataError, ModelError, RecipeError):
+            # Text and recipe do not fit: the mended command can then be repeated.
+            if processes.is_first and not (folder / "checkpoints").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def resume_alone(

@@ -11,24 +11,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from llmos.data.batches import Batch, Batches
 from llmos.errors import ProtocolError, TrainingError
 from llmos.models.arrays import Vector, copy_into, flatten, get_weights, set_weights, to_numpy
+from llmos.models.speedups import speed_up
 from llmos.recipe import TrainingSection
 from llmos.training.objectives.objective import Objective
 from llmos.training.optimizers import OPTIMIZERS
 from llmos.training.parallel import ONE_PROCESS, Processes
 from llmos.training.schedules import learning_rate_factor
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 T = TypeVar("T")
 
@@ -114,6 +113,9 @@ class Trainer:
         self.peak = peak
         self.processes = processes
         self.step = 0
+        is_cpu = next(model.parameters()).is_cpu
+        if is_cpu and not settings.compile and isinstance(model, PreTrainedModel):
+            speed_up(model)
         self._lowered = 1.0
         self._skipped_in_a_row = 0
         if settings.gradient_checkpointing:
@@ -196,7 +198,10 @@ class Trainer:
             is_last = rows.stop == mine.stop
             with processes.synchronised(self._wrapped, is_last):
                 with torch.autocast(
-                    device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16"
+                    device.type,
+                    dtype=torch.bfloat16,
+                    enabled=settings.precision == "bf16",
+                    cache_enabled=False,  # a weight is used once, so it would only hold memory
                 ):
                     found = self._losses(part)
                 # A batch may hold nothing to predict of some kind; its loss is then 0.

@@ -14,16 +14,16 @@ Start them with `torchrun --nproc-per-node 2 ...` (on GPUs one process each), or
         go_on = processes.broadcast(decision)                   # what the first decided
         processes.barrier()                                     # wait until all are here
 
-The recipe's result does not depend on how many they are, but for the order of sums (and dropout,
-which each draws for itself): counts are those of the whole batch, gradients and losses are summed.
+The result does not depend on how many they are, but for the order of sums (and dropout, for which
+each draws its own numbers): counts are those of the whole batch, losses and gradients are summed.
 With equal numbers of processes a restart gives the same bits.
 
 "ddp" keeps a whole model in each process (torch's DistributedDataParallel). "fsdp" divides weights,
-gradients and moments among them (FSDP2, arXiv 2304.11277), block by block; on processors too. Under
-it all that reads weights or moments is a joint act, and the model may be called in a training step
-or through `Trainer.inside` only. Arithmetic is that of autocast, gradients are summed in float32.
-The backward pass keeps the bfloat16 copies that autocast makes of the weights, 2 bytes for each of
-the whole model, unless training.gradient_checkpointing is on.
+gradients and moments among them (FSDP2, torch's fully_shard), block by block; it runs on GPUs and,
+over gloo, on processors. Under it whatever reads weights or moments is a joint act, and the model
+may be called in a training step or through `Trainer.inside` only. Arithmetic is that of autocast
+and gradients are summed in float32, as in one process. In bf16 the backward pass keeps a bfloat16
+copy of every weight in each process, unless training.gradient_checkpointing is on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from llmos.data.batches import IGNORE, Batch
 from llmos.data.documents import Document
@@ -18,6 +17,7 @@ from llmos.data.packing import PackedSequences, pack
 from llmos.models.scoring import Scores, score_texts
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
+from llmos.training.objectives.token_loss import label_loss_sum
 
 
 class CausalLM:
@@ -47,10 +47,7 @@ class CausalLM:
         self, model: nn.Module, batch: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         inputs = {"input_ids": batch["input_ids"], **within_documents(batch)}
-        logits = model(**inputs, use_cache=False).logits  # (B, T, V)
-        labels = batch["labels"].flatten()
-        loss = functional.cross_entropy(logits.float().flatten(0, 1), labels, reduction="sum")
-        return {"token": loss}
+        return {"token": label_loss_sum(model, batch["labels"], **inputs, use_cache=False)}
 
     def score(
         self, model: nn.Module, documents: Sequence[Document], *, block_bytes: int = 0

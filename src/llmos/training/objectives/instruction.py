@@ -24,6 +24,7 @@ from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.causal_lm import within_documents
 from llmos.training.objectives.outputs import outputs
+from llmos.training.objectives.token_loss import label_loss_sum
 
 
 class _Chat(NamedTuple):
@@ -71,10 +72,7 @@ class Instruction:
         inputs = {"input_ids": batch["input_ids"]}
         if self.document_attention:
             inputs |= within_documents(batch)
-        logits = model(**inputs, use_cache=False).logits.float()  # (B, T, V)
-        labels = batch["labels"].flatten()
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels, reduction="sum")
-        return {"token": loss}
+        return {"token": label_loss_sum(model, batch["labels"], **inputs, use_cache=False)}
 
     def score(
         self, model: nn.Module, documents: Sequence[Document], *, block_bytes: int = 0

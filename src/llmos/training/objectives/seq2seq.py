@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.framing import frame_of_one
 from llmos.training.objectives.outputs import outputs
+from llmos.training.objectives.token_loss import label_loss_sum
 
 
 class Seq2Seq:
@@ -65,9 +67,8 @@ class Seq2Seq:
     def losses(
         self, model: nn.Module, batch: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        logits, labels = self._logits(model, batch), batch["labels"]
-        loss = functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum")
-        return {"token": loss}
+        inputs = self._inputs(model, batch)
+        return {"token": label_loss_sum(model, batch["labels"], **inputs)}
 
     def score(
         self, model: nn.Module, documents: Sequence[Document], *, block_bytes: int = 0
@@ -78,7 +79,7 @@ class Seq2Seq:
         rows = [self._row(s, t) for s, (t, _) in zip(sources, targets, strict=True)]
 
         def forward(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            logits, labels = self._logits(model, batch), batch["labels"]
+            logits, labels = model(**self._inputs(model, batch)).logits.float(), batch["labels"]
             losses = functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
             return losses.sum(dim=1)  # (B,)
 
@@ -93,16 +94,15 @@ class Seq2Seq:
         mask = array("b", [1]) * len(ids)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
-    def _logits(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """(B, T, V) in float32. The decoder reads the target one place later, as T5 shifts it."""
+    def _inputs(self, model: nn.Module, batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+        """What the model reads: the decoder the target one place later, as T5 shifts it."""
         labels = batch["labels"]
         start = getattr(getattr(model, "config", None), "decoder_start_token_id", None)
         first = torch.full_like(labels[:, :1], self.words.pad if start is None else start)
         shifted = torch.cat([first, labels[:, :-1]], dim=1)  # (B, T)
-        logits: torch.Tensor = model(
-            input_ids=batch["input_ids"],
-            attention_mask=batch["attention_mask"],
-            decoder_input_ids=shifted.masked_fill(shifted == IGNORE, self.words.pad),
-            use_cache=False,
-        ).logits
-        return logits.float()
+        return {
+            "input_ids": batch["input_ids"],
+            "attention_mask": batch["attention_mask"],
+            "decoder_input_ids": shifted.masked_fill(shifted == IGNORE, self.words.pad),
+            "use_cache": False,
+        }

@@ -7,6 +7,7 @@ rows have no padding, as there. Shapes: B rows, L tokens of text, U tokens to wr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.outputs import outputs
+from llmos.training.objectives.token_loss import label_loss_sum
 from llmos.training.objectives.units import Predictions, fixed_random, scores_by_unit
 
 Integers = npt.NDArray[np.int64]
@@ -68,7 +70,7 @@ class SpanCorruption:
     def losses(
         self, model: nn.Module, batch: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        return {"token": _losses(model, batch).sum()}
+        return {"token": label_loss_sum(model, batch["labels"], **_inputs(batch))}
 
     def score(
         self, model: nn.Module, documents: Sequence[Document], *, block_bytes: int = 0
@@ -120,11 +122,14 @@ class SpanCorruption:
         return rows, origins
 
 
+def _inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    names = ("input_ids", "attention_mask", "decoder_input_ids")
+    return {"use_cache": False, **{name: batch[name] for name in names if name in batch}}
+
+
 def _losses(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """The loss of each label, in nats, 0 at padding: (B, U)."""
-    names = ("input_ids", "attention_mask", "decoder_input_ids")
-    inputs = {name: batch[name] for name in names if name in batch}
-    logits = model(**inputs, use_cache=False).logits  # (B, U, V)
+    logits = model(**_inputs(batch)).logits  # (B, U, V)
     return functional.cross_entropy(
         logits.float().transpose(1, 2), batch["labels"], reduction="none"
     )

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from llmos.data.batches import IGNORE
 
@@ -154,6 +155,10 @@ def _are_logits_plain(model: Any, head: nn.Linear) -> bool:
     try:
         with torch.no_grad(), _replaced(head, lambda states: known):
             logits = _logits(model(**inputs)).float()
+        with torch.no_grad(), headless(model):
+            _logits(model(**inputs))
+    except RuntimeError:  # what comes after the layer does not take its input (BART's own bias)
+        return False
     finally:
         model.train(was_training)
     # A factor (Cohere) is met by `hidden_states` on its way too, but a bias would not be.
@@ -203,3 +208,16 @@ def _logits(output: Any) -> torch.Tensor:
     """The logits over the vocabulary; BERT with its two objectives gives them another name."""
     logits: torch.Tensor | None = getattr(output, "logits", None)
     return output.prediction_logits if logits is None else logits
+
+
+def label_loss_sum(model: nn.Module, labels: torch.Tensor, **inputs: Any) -> torch.Tensor:
+    """Sum of negative log-likelihoods in nats of `model(**inputs)` at the labels, where not -100.
+
+    labels: (B, T), at the places where they are predicted.
+    """
+    head = output_projection(model)
+    if head is None:
+        logits = _logits(model(**inputs)).float().flatten(0, 1)
+        return functional.cross_entropy(logits, labels.flatten(), reduction="sum")
+    states = hidden_states(model, **inputs).flatten(0, 1)
+    return token_loss_sum(states, head.weight, labels.flatten(), head.bias)
