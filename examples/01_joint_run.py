@@ -1,6 +1,6 @@
 """Four institutes train one model together, each on its own text; then everything is verified.
 
-    python examples/01_joint_run.py            # about a minute; leaves runs/example-joint
+python examples/01_joint_run.py            # about a minute; leaves runs/example-joint
 """
 
 import sys
@@ -22,8 +22,8 @@ learning_rate = 3e-3
 batch_size = 4
 sequence_length = 96
 [rounds]
-count = 6
-local_steps = 10
+count = 4
+local_steps = 8
 """
 
 

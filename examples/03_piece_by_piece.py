@@ -1,6 +1,6 @@
 """The same without a recipe file or a run: tokenizer, model, objective, batches, loop, folder.
 
-    python examples/03_piece_by_piece.py       # half a minute; leaves runs/example-pieces
+python examples/03_piece_by_piece.py       # half a minute; leaves runs/example-pieces
 """
 
 import sys

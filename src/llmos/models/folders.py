@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +32,10 @@ def read(kind: Any, source: Path | str, **options: Any) -> Any:
     Raises `ModelError` where it cannot be read.
     """
     try:
-        return kind.from_pretrained(
-            source, local_files_only=True, trust_remote_code=False, **options
-        )
+        with quietly():
+            return kind.from_pretrained(
+                source, local_files_only=True, trust_remote_code=False, **options
+            )
     except Exception as error:  # transformers raises many kinds for a damaged folder
         reason = str(error).strip().splitlines()
         raise ModelError(
@@ -54,3 +57,19 @@ def lacking(source: Path | str, names: tuple[str, ...]) -> ModelError:
     return ModelError(
         f"{source} lacks {len(names)} weights of the model ({names[0]}, ...): {RESTORE}"
     )
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Within, transformers shows no progress bars and no reports: what matters is an error."""
+    from transformers.utils import logging
+
+    was_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if was_shown:
+            logging.enable_progress_bar()

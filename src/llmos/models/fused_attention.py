@@ -19,7 +19,7 @@ from transformers.masking_utils import sdpa_mask
 
 LONGEST = 512
 """Keys up to which the weights, B H T S of them, are kept for the backward pass."""
-ROWS = 256
+ROWS = 128
 """Queries at a time where none looks ahead, so that keys behind them are left out."""
 
 
@@ -116,21 +116,24 @@ class _Attention(torch.autograd.Function):
             states.append(weights[-1] @ v[:, :seen])
         ctx.save_for_backward(q, k, v, *weights)
         ctx.scale, ctx.bias_shape = scale, None if bias is None else bias.shape
-        return torch.cat(states, dim=1).view(*query.shape[:3], -1)
+        return _joined(states).view(*query.shape[:3], -1)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q, k, v, *weights = ctx.saved_tensors
         g = grad.flatten(0, 1)
-        d_query, d_key, d_value, d_bias = torch.empty_like(q), k, v, None
-        stop = q.shape[1]
+        d_queries: list[torch.Tensor] = []
+        d_key, d_value, d_bias = k, v, None
+        stop, nothing = q.shape[1], q.new_zeros(())
         for weight in reversed(weights):  # the last one has all the keys
             start, seen = stop - weight.shape[1], weight.shape[2]
-            rows, is_first = slice(start, stop), stop == q.shape[1]
+            rows, is_first = slice(start, stop), not d_queries
             d_weight = g[:, rows] @ v[:, :seen].mT
             d_scores = torch.ops.aten._softmax_backward_data(d_weight, weight, -1, weight.dtype)
-            d_query[:, rows] = d_scores @ k[:, :seen]
-            to_key, to_value = d_scores.mT @ q[:, rows], weight.mT @ g[:, rows]
+            scaled = {"beta": 0.0, "alpha": ctx.scale}
+            d_queries.insert(0, torch.baddbmm(nothing, d_scores, k[:, :seen], **scaled))
+            to_key = torch.baddbmm(nothing, d_scores.mT, q[:, rows], **scaled)
+            to_value = weight.mT @ g[:, rows]
             if is_first:
                 d_key, d_value = to_key, to_value
             else:
@@ -139,5 +142,9 @@ class _Attention(torch.autograd.Function):
             if ctx.needs_input_grad[3]:  # then all queries were taken at once
                 d_bias = d_scores.view(*grad.shape[:3], -1).float().sum_to_size(ctx.bias_shape)
             stop = start
-        gradients = d_query.mul_(ctx.scale), d_key.mul_(ctx.scale), d_value
+        gradients = _joined(d_queries), d_key, d_value
         return (*(x.unflatten(0, grad.shape[:2]) for x in gradients), d_bias, None, None)
+
+
+def _joined(rows: list[torch.Tensor]) -> torch.Tensor:
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)

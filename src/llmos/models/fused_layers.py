@@ -21,32 +21,38 @@ class RMSNorm(nn.Module):
         self.variance_epsilon = eps
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """hidden_states: (..., D)."""
-        x = hidden_states.float()
-        if {hidden_states.dtype, self.weight.dtype} == {torch.float32} and x.is_cpu:
-            normed: torch.Tensor = _RMSNorm.apply(x, self.weight, self.variance_epsilon)  # type: ignore[no-untyped-call]
+        """hidden_states: (..., D). Under autocast the result has its type, as products take it."""
+        x, weight, eps = hidden_states.float(), self.weight, self.variance_epsilon
+        dtype = hidden_states.dtype
+        if {dtype, weight.dtype} == {torch.float32} and x.is_cpu:
+            if torch.is_autocast_enabled("cpu"):
+                dtype = torch.get_autocast_dtype("cpu")
+            normed: torch.Tensor = _RMSNorm.apply(x, weight, eps, dtype)  # type: ignore[no-untyped-call]
             return normed
-        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.variance_epsilon)
-        scaled: torch.Tensor = self.weight * x.to(hidden_states.dtype)
+        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + eps)
+        scaled: torch.Tensor = weight * x.to(dtype)
         return scaled
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
+    def forward(
+        ctx: Any, x: torch.Tensor, weight: torch.Tensor, eps: float, dtype: torch.dtype
+    ) -> torch.Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         inverse = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
         ctx.save_for_backward(x, weight, inverse)
         normed: torch.Tensor = x * inverse
-        return normed.mul_(weight)
+        return normed.mul_(weight).to(dtype)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, inverse = ctx.saved_tensors
+        g = grad.float()
         # That of layer normalisation with a mean of zero, which is one fused operation, but for the
         # term that the mean's own gradient would add.
         d_x, d_weight, _ = torch.ops.aten.native_layer_norm_backward(
-            grad,
+            g,
             x,
             [x.shape[-1]],
             torch.zeros_like(inverse),
@@ -56,8 +62,8 @@ class _RMSNorm(torch.autograd.Function):
             [True, True, False],
         )
         with torch.autocast("cpu", enabled=False):
-            through_mean = (grad @ weight)[..., None].mul_(inverse).div_(x.shape[-1])
-        return d_x.add_(through_mean), d_weight, None
+            through_mean = (g @ weight)[..., None].mul_(inverse).div_(x.shape[-1])
+        return d_x.add_(through_mean), d_weight, None, None
 
 
 def rotate_both(

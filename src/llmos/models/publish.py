@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig
-from transformers.utils import logging
 
+from llmos.models.folders import quietly
 from llmos.models.vocabulary import Vocabulary
 from llmos.storage import storage_errors
 
@@ -41,7 +41,7 @@ def write_model_folder(
             decoder_start_token_id=getattr(model.config, "decoder_start_token_id", None),
             **sampling,
         )
-    with storage_errors(folder), _rust_errors(), _without_progress_bar():
+    with storage_errors(folder), _rust_errors(), quietly():
         folder.mkdir(parents=True, exist_ok=True)
         # Names as in the model: some families' older ones could not be told from a ledger's.
         model.save_pretrained(folder, save_original_format=False)
@@ -57,17 +57,6 @@ def longest_text(model: PreTrainedModel) -> int | None:
             before = getattr(module, "padding_idx", None)  # RoBERTa's begin behind that of padding
             return positions if before is None else positions - int(before) - 1
     return positions
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_shown:
-            logging.enable_progress_bar()
 
 
 @contextmanager

@@ -68,7 +68,7 @@ def _rms_norm(part: Any) -> RMSNorm | None:
         return None
     found = RMSNorm(part.weight, part.variance_epsilon)
     x = torch.linspace(-2.0, 3.0, 2 * len(part.weight), device=part.weight.device).view(2, -1)
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
         return found if torch.allclose(part(x), found(x), rtol=1e-5) else None
 
 
