@@ -75,12 +75,14 @@ def _table(keys: Iterable[Key]) -> str:
 INTRODUCTION = """\
 # The recipe: every key
 
-<!-- Made by `make docs` (`llmos recipe keys`) from src/llmos/recipe_schema.py: change it there. -->
+<!-- Made by `make docs` (`llmos recipe keys`) from src/llmos/recipe_schema.py and
+     recipe_joint.py: change it there. -->
 
 A recipe is the TOML file that the members of a joint run agree on. It is data: it names only
 components that LLMOS has, and cannot execute anything. A key that is left out has its default;
 an unknown or ill-typed key is refused. What the members sign is the sha256 of the canonical form:
-all keys, defaults filled in, as RFC 8785 JSON. Comments, order and spelling of numbers do not
+all keys, defaults filled in, as RFC 8785 JSON (keys that came later are left out while they have
+their default, so that older recipes keep their sha256). Comments, order and spelling of numbers do not
 change it.
 
 ```
