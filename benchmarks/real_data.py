@@ -31,17 +31,14 @@ def require(data: Path, name: str) -> Path:
 
 def write_member(
     folder: Path, records: Iterable[Record], languages: list[str], licence: str
-) -> int:
-    """Write a member's records and card; how many there are."""
+) -> None:
+    """Write a member's records and card."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    number = 0
     with (folder / "records.jsonl").open("w", encoding="utf-8") as file:
-        for number, record in enumerate(records, start=1):
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     card = {"languages": languages, "licence": licence, "synthetic": False}
     (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
-    return number
 
 
 def dealt(records: Iterable[Record], key: str, members: int, member: int) -> Iterator[Record]:

@@ -24,6 +24,8 @@ sequence_length = 96
 [rounds]
 count = 4
 local_steps = 8
+[evaluation]
+columns = ["alone", "together"]
 """
 
 

@@ -82,8 +82,8 @@ A recipe is the TOML file that the members of a joint run agree on. It is data: 
 components that LLMOS has, and cannot execute anything. A key that is left out has its default;
 an unknown or ill-typed key is refused. What the members sign is the sha256 of the canonical form:
 all keys, defaults filled in, as RFC 8785 JSON (keys that came later are left out while they have
-their default, so that older recipes keep their sha256). Comments, order and spelling of numbers do not
-change it.
+their default, so that older recipes keep their sha256). Comments, order and spelling of numbers
+do not change it.
 
 ```
 llmos recipe new my-run.toml      # a commented recipe with all defaults

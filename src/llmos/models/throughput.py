@@ -59,6 +59,7 @@ def flops_per_token(model: PreTrainedModel, length: int, predicted: float = 1.0)
     layers = int(config.num_hidden_layers)
     if not getattr(config, "is_encoder_decoder", False):
         return flops + 12.0 * layers * width * length
-    # A decoder's layer looks at itself and at the source.
-    looks = layers + 2 * int(getattr(config, "num_decoder_layers", None) or layers)
-    return (flops + 12.0 * looks * width * length) / 2
+    decoder_layers = getattr(config, "decoder_layers", layers)  # BART's name, then T5's
+    decoder_layers = int(getattr(config, "num_decoder_layers", decoder_layers))
+    # Each of them looks at what is written and at the source.
+    return (flops + 12.0 * (layers + 2 * decoder_layers) * width * length) / 2

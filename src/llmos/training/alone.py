@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save
 
 from llmos import __version__
@@ -80,7 +81,10 @@ def start_alone(
 ) -> None:
     """Train `recipe` on `data` into the new folder. `LLMOSError` before anything is written."""
     material = Material(data, recipe)
-    threads = recipe.training.threads or max(1, (os.cpu_count() or 1) // processes.count)
+    # Several processes on one machine have divided its threads already.
+    threads = recipe.training.threads or (
+        torch.get_num_threads() if processes.count > 1 else os.cpu_count() or 1
+    )
     with ExitStack() as stack:
         if processes.is_first:
             require_new(folder)

@@ -14,9 +14,9 @@ Start them with `torchrun --nproc-per-node 2 ...` (on GPUs one process each), or
         go_on = processes.broadcast(decision)                   # what the first decided
         processes.barrier()                                     # wait until all are here
 
-The result does not depend on how many they are, but for the order of sums (and dropout, for which
-each draws its own numbers): counts are those of the whole batch, losses and gradients are summed.
-With equal numbers of processes a restart gives the same bits.
+The result does not depend on how many they are, but for the order of sums, which Muon's bfloat16
+feels most, and for dropout, of which each draws its own: counts are those of the whole batch,
+losses and gradients are summed. With as many processes as before, a restart gives the same bits.
 
 "ddp" keeps a whole model in each process (torch's DistributedDataParallel). "fsdp" divides weights,
 gradients and moments among them (FSDP2, torch's fully_shard), block by block; it runs on GPUs and,
@@ -106,7 +106,7 @@ ONE_PROCESS = Processes()
 
 
 class Replicated(Processes):
-    """A whole model in each process, whose gradients are averaged."""
+    """A whole model in each process, whose gradients are summed."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -116,6 +116,7 @@ class Replicated(Processes):
     def wrap(self, losses: nn.Module) -> nn.Module:
         # With the search for unused weights the order of sums stays as it was at the first step,
         # which a restart with the same bits needs; and a weight that no loss reaches is no error.
+        # torch says once that the search costs time: some milliseconds of a step.
         options: dict[str, Any] = {_BUFFERS: False, "find_unused_parameters": True}
         wrapped = DistributedDataParallel(losses, gradient_as_bucket_view=True, **options)
         # A lambda, because DDP refuses a function whose annotations are kept as text.
@@ -152,6 +153,8 @@ def _sum_of_gradients(bucket: Any) -> torch.futures.Future[torch.Tensor]:
 
 class Sharded(Replicated):
     """A part of each weight in each process; a block's weights are whole while it is at work.
+
+    A model can be wrapped once.
 
     Gradients are summed after each micro-batch, since each process would hold all of them else.
     """

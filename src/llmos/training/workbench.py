@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmos.device import default_device
 from llmos.errors import RecipeError
 from llmos.models.arrays import Vector, layout_of, set_weights
 from llmos.models.base import base_vocabulary, load_base
@@ -15,6 +16,7 @@ from llmos.models.frozen import set_frozen
 from llmos.models.lora import adapt
 from llmos.models.publish import longest_text
 from llmos.models.scoring import Scores
+from llmos.models.speedups import speed_up
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
 from llmos.models.vocabulary import Vocabulary, train_tokenizer
 from llmos.recipe import Recipe
@@ -59,6 +61,13 @@ def new_model(recipe: Recipe, words: Vocabulary, origin: Origin = NEW) -> PreTra
     adapt(model, recipe, origin.whole)
     if origin.frozen is not None:
         set_frozen(model, origin.frozen)
+    return _made_fast(model, recipe)
+
+
+def _made_fast(model: PreTrainedModel, recipe: Recipe) -> PreTrainedModel:
+    # Here and not only when it is trained, so that whoever only scores gets the same bits.
+    if default_device() == "cpu" and not recipe.training.compile:
+        speed_up(model)
     return model
 
 
@@ -86,7 +95,7 @@ def from_base(recipe: Recipe) -> tuple[bytes, Origin, PreTrainedModel]:
             f"training.sequence_length = {recipe.training.sequence_length} is longer than what "
             f"the base can look at ({longest} tokens): lower it"
         )
-    model = adapt(base.model, recipe, base.new)
+    model = _made_fast(adapt(base.model, recipe, base.new), recipe)
     return tokenizer_to_bytes(base.tokenizer), Origin(base.config, base.new), model
 
 

@@ -14,6 +14,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertConfig,
     BertForMaskedLM,
     BertForPreTraining,
@@ -35,6 +37,7 @@ from llmos.training.objectives import token_loss
 from llmos.training.objectives.token_loss import (
     headless,
     hidden_states,
+    label_loss_sum,
     output_projection,
     token_loss_sum,
 )
@@ -242,6 +245,17 @@ def models() -> dict[str, nn.Module]:
     t5: dict[str, Any] = {"num_layers": 2, "num_heads": 2, "d_model": 8, "d_kv": 4, "d_ff": 16}
     t5 |= {"vocab_size": V, "decoder_start_token_id": 0}
     llama = {**SMALL, "intermediate_size": 16, **SPECIAL}
+    halves = ("encoder", "decoder")
+    bart = BartConfig(
+        vocab_size=V,
+        d_model=8,
+        **{f"{half}_layers": 2 for half in halves},
+        **{f"{half}_attention_heads": 2 for half in halves},
+        **{f"{half}_ffn_dim": 16 for half in halves},
+        decoder_start_token_id=0,
+        forced_eos_token_id=1,
+        **SPECIAL,
+    )
     return {
         "gpt2": GPT2LMHeadModel(gpt2),
         "llama": LlamaForCausalLM(LlamaConfig(**llama)),
@@ -255,7 +269,14 @@ def models() -> dict[str, nn.Module]:
         "gemma2": Gemma2ForCausalLM(Gemma2Config(**llama, head_dim=4, num_key_value_heads=2)),
         "classifier": BertForSequenceClassification(bert),
         "lora": _with_lora(GPT2LMHeadModel(gpt2)),
+        "bart": _with_a_bias(BartForConditionalGeneration(bart)),
     }
+
+
+def _with_a_bias(model: nn.Module) -> nn.Module:
+    """BART's own, which its output layer does not know of."""
+    model.final_logits_bias.uniform_(-1.0, 1.0)  # type: ignore[operator]
+    return model
 
 
 def _with_lora(model: nn.Module) -> nn.Module:
@@ -327,7 +348,25 @@ def test_the_loss_and_all_gradients_are_those_of_the_logits(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["gemma2", "classifier", "lora"])
+@pytest.mark.parametrize("name", [*PROJECTING, "gemma2", "lora", "bart"])
+def test_the_loss_of_any_model_is_that_of_its_logits(name: str) -> None:
+    model = MODELS[name].eval()
+    inputs = inputs_of(model)
+    length = inputs.get("decoder_input_ids", inputs["input_ids"]).shape[1]
+    labels = torch.randint(0, V, (3, length), generator=torch.Generator().manual_seed(2))
+    labels[1, 2:] = -100
+    with torch.no_grad():
+        output: Any = model(**inputs)
+        found = label_loss_sum(model, labels, **inputs)
+    logits = getattr(output, "prediction_logits", None)
+    logits = output.logits if logits is None else logits
+    expected = functional.cross_entropy(
+        logits.double().flatten(0, 1), labels.flatten(), reduction="sum"
+    )
+    assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gemma2", "classifier", "lora", "bart"])
 def test_what_is_no_plain_product_is_told(name: str) -> None:
     assert output_projection(MODELS[name]) is None
 
