@@ -219,11 +219,13 @@ def trainer_side(work: Work, packed: bool) -> None:
 
 
 def matmul_side(work: Work) -> None:
-    """The rate of large products of matrices: {"bf16": FLOP/s, "fp32": FLOP/s}."""
+    """The rate of large products of matrices: {"bf16": FLOP/s, "fp32": FLOP/s, ...}."""
     answer({"ready": True})
     for _ in sys.stdin:
         matmul_rate.cache_clear()
-        answer({"bf16": matmul_rate(torch.bfloat16), "fp32": matmul_rate(torch.float32)})
+        started = now()
+        rates = {"bf16": matmul_rate(torch.bfloat16), "fp32": matmul_rate(torch.float32)}
+        answer({**rates, **since(started)})
 
 
 SIDES: dict[str, Callable[[Work], None]] = {
