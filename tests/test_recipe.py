@@ -95,6 +95,12 @@ OTHER: dict[str, Any] = {
     "training.method": "lora",
     "training.not_finite": "skip",
     "lora.targets": ["q_proj"],
+    "preparation.languages": ["sw"],
+    "preparation.quality": ["c4"],
+    "preparation.personal_data": "drop",
+    "preparation.personal_kinds": ["iban"],
+    "preparation.licences_allowed": ["CC0-1.0"],
+    "preparation.licences_denied": ["MIT"],
 }
 
 

@@ -32,6 +32,7 @@ from llmos.recipe_keys import (
     shown,
     shown_name,
 )
+from llmos.recipe_preparation import PreparationSection
 from llmos.recipe_schema import (
     CheckpointSection,
     DataSection,
@@ -57,6 +58,7 @@ __all__ = [
     "LoraSection",
     "ModelSection",
     "ObjectiveSection",
+    "PreparationSection",
     "PrivacySection",
     "PublicationSection",
     "Recipe",
@@ -118,6 +120,7 @@ class Recipe:
     model: ModelSection = field(default_factory=ModelSection)
     tokenizer: TokenizerSection = field(default_factory=TokenizerSection)
     data: DataSection = field(default_factory=DataSection)
+    preparation: PreparationSection = field(default_factory=PreparationSection)
     objective: ObjectiveSection = field(default_factory=ObjectiveSection)
     training: TrainingSection = field(default_factory=TrainingSection)
     lora: LoraSection = field(default_factory=LoraSection)

@@ -75,8 +75,8 @@ def _table(keys: Iterable[Key]) -> str:
 INTRODUCTION = """\
 # The recipe: every key
 
-<!-- Made by `make docs` (`llmos recipe keys`) from src/llmos/recipe_schema.py and
-     recipe_joint.py: change it there. -->
+<!-- Made by `make docs` (`llmos recipe keys`) from src/llmos/recipe_schema.py,
+     recipe_preparation.py and recipe_joint.py: change it there. -->
 
 A recipe is the TOML file that the members of a joint run agree on. It is data: it names only
 components that LLMOS has, and cannot execute anything. A key that is left out has its default;

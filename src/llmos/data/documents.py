@@ -29,7 +29,13 @@ class Document:
     fields: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     language: str = ""
-    """Code of the language, where the record says it."""
+    """Code of the language, where the record says it or a step of the preparation found it."""
+    source: str = ""
+    """Name of the source that the document came from, as the data card lists it."""
+    licence: str = ""
+    """SPDX expression, where the record or its source states one."""
+    url: str = ""
+    """Where it was published, for opt-outs by domain."""
 
     @property
     def content(self) -> str:
