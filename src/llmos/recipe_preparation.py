@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from llmos.recipe_about import about
 
 PERSONAL_KINDS = (
-    "email", "phone", "iban", "credit_card", "national_id", "ip_address", "crypto_wallet", "api_key",
+    "email", "phone", "iban", "credit_card",
+    "national_id", "ip_address", "crypto_wallet", "api_key",
 )  # fmt: skip
 QUALITY_RULES = ("gopher", "gopher_repetition", "c4", "fineweb")
 
