@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from llmos.errors import StorageError
 
@@ -42,18 +43,20 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_atomic(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
-    """Write `data` so that a reader sees the old file or the new one, never a part.
+@contextmanager
+def atomic_writer(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write to that takes the place of `path` when the block ends without an error.
 
-    Temporary file in the same folder, flush, fsync (when `durable`), rename, fsync of the folder.
-    Raises `StorageError` when the disk is full or the folder cannot be written.
+    A reader sees the old file or the new one, never a part: temporary file in the same folder,
+    flush, fsync (when `durable`), rename, fsync of the folder. Raises `StorageError` when the disk
+    is full or the folder cannot be written.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
@@ -63,6 +66,12 @@ def write_atomic(path: Path, data: bytes | memoryview, *, durable: bool = True) 
             raise
         if durable:
             fsync_folder(path.parent)
+
+
+def write_atomic(path: Path, data: bytes | memoryview, *, durable: bool = True) -> None:
+    """Write `data` so that a reader sees the old file or the new one (see `atomic_writer`)."""
+    with atomic_writer(path, durable=durable) as file:
+        file.write(data)
 
 
 def fsync_folder(folder: Path) -> None:

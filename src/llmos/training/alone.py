@@ -29,6 +29,7 @@ from safetensors.numpy import save
 from llmos import __version__
 from llmos.errors import DataError, ModelError, RecipeError, StorageError, UsageError
 from llmos.models.arrays import Vector, vector_to_bytes
+from llmos.models.base import base_sizes
 from llmos.models.lora import merged, save_adapter
 from llmos.models.scoring import Scores
 from llmos.provenance.ledger import Ledger
@@ -42,7 +43,7 @@ from llmos.training.material import Material
 from llmos.training.meter import Meter
 from llmos.training.outcome import alone_card, sync_folder, write_outcome
 from llmos.training.parallel import ONE_PROCESS, Processes
-from llmos.training.workbench import Workbench
+from llmos.training.workbench import Workbench, base_head
 
 Listener = Callable[[JSON], None]
 
@@ -157,8 +158,11 @@ def busy(folder: Path) -> str:
 def _bytes_needed(recipe: Recipe) -> int:
     """A generous estimate of the disk that a run takes: checkpoints and the model."""
     model = recipe.model
-    values = (recipe.tokenizer.vocabulary_size + model.context_length) * model.hidden_size
-    values += model.num_layers * 28 * model.hidden_size**2
+    if model.base:
+        values = base_sizes(model.base, base_head(recipe))[0]
+    else:
+        values = (recipe.tokenizer.vocabulary_size + model.context_length) * model.hidden_size
+        values += model.num_layers * 28 * model.hidden_size**2
     return values * 4 * (3 * (recipe.checkpoint.keep_last + 2) + 1)
 
 
