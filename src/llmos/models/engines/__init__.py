@@ -1,0 +1,1 @@
+"""Engines: whatever answers requests to a model, in this process or behind a URL."""
