@@ -95,6 +95,7 @@ OTHER: dict[str, Any] = {
     "training.method": "lora",
     "training.not_finite": "skip",
     "lora.targets": ["q_proj"],
+    "tokenizer.noise_delta": 0.5,
     "preparation.languages": ["sw"],
     "preparation.quality": ["c4"],
     "preparation.personal_data": "drop",
@@ -210,6 +211,8 @@ def fitting(values: dict[str, Any]) -> dict[str, Any]:
             values["model.family"] = families[-1]
         if values["model.family"] != "llama":
             values["model.num_key_value_heads"] = 0
+        if values["model.family"] != "bert" and values["tokenizer.algorithm"] == "wordpiece":
+            values["tokenizer.algorithm"] = "unigram"
     if values["objective.name"] == "classification" and len(values["objective.labels"]) < 2:
         values["objective.labels"] = ["no", "yes"]
     return values

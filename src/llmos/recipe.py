@@ -22,6 +22,7 @@ from llmos.recipe_joint import (
     PrivacySection,
     PublicationSection,
     RoundsSection,
+    TokenizerSection,
 )
 from llmos.recipe_keys import (
     Key,
@@ -39,7 +40,6 @@ from llmos.recipe_schema import (
     LoraSection,
     ModelSection,
     ObjectiveSection,
-    TokenizerSection,
     TrainingSection,
 )
 from llmos.recipe_text import recipe_markdown, recipe_toml
@@ -369,6 +369,7 @@ def _check_together(recipe: Recipe) -> None:
     _check_model(recipe.model)
     _check_lengths(recipe)
     _check_objective(recipe)
+    _check_tokenizer(recipe)
     data, agreement = recipe.data, recipe.agreement
     if data.validation + data.test >= 1:
         raise RecipeError(
@@ -406,6 +407,15 @@ def _check_model(model: ModelSection) -> None:
         raise RecipeError(
             f"model.num_key_value_heads = {groups} needs the family llama and must divide "
             f"model.num_heads = {model.num_heads}: change it, or leave the line out"
+        )
+
+
+def _check_tokenizer(recipe: Recipe) -> None:
+    family = recipe.model.family
+    if recipe.tokenizer.algorithm == "wordpiece" and family != "bert" and not recipe.model.base:
+        raise RecipeError(
+            "tokenizer.algorithm = 'wordpiece' loses white space, which model.family = "
+            f"{shown(family)} has to write: choose byte_bpe or unigram, or the family bert"
         )
 
 

@@ -1,10 +1,87 @@
-"""The sections of a recipe about what the members do together: rounds, merging, judging."""
+"""The sections of a recipe on what the members do together: tokenizer, rounds, merging, judging."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from llmos.recipe_about import SLUG, SLUG_WORDS, about
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSection:
+    """The tokenizer, trained jointly before round 1."""
+
+    algorithm: str = field(
+        default="byte_bpe",
+        metadata=about(
+            "how text is cut: byte_bpe is byte-pair encoding over UTF-8 bytes; unigram is T5's "
+            "(arXiv 1804.10959), with bytes for rare characters; wordpiece is BERT's, which loses "
+            "white space and rare characters, for the family bert only",
+            choices=("byte_bpe", "unigram", "wordpiece"),
+        ),
+    )
+    vocabulary_size: int = field(
+        default=2048,
+        metadata=about(
+            "entries of the vocabulary, the 256 bytes and special tokens included",
+            unit="tokens",
+            minimum=260,
+            maximum=2000000,
+        ),
+    )
+    threshold: int = field(
+        default=5,
+        metadata=about(
+            "a piece of text (mostly a word) that occurs fewer times than this at a member "
+            "does not leave it; 0 and 1: every piece leaves",
+            unit="occurrences",
+            minimum=0,
+            maximum=1000000000,
+        ),
+    )
+    temperature: float = field(
+        default=1.0,
+        metadata=about(
+            "a member with the share p of all text counts as if it had p^(1/temperature), so that "
+            "small languages get tokens too (arXiv 2010.11934: 3.33); 1: as much as it has text; "
+            "three decimals count",
+            minimum=1.0,
+            maximum=100.0,
+            later=True,
+        ),
+    )
+    noise_epsilon: float = field(
+        default=0.0,
+        metadata=about(
+            "noise on the counts that leave a member: their differential privacy for one document "
+            "more or less (arXiv 2004.00010), drawn at the member; 0: no noise",
+            unit="epsilon per document",
+            minimum=0.0,
+            maximum=1000.0,
+            later=True,
+        ),
+    )
+    noise_delta: float = field(
+        default=1e-6,
+        metadata=about(
+            "with noise: probability that a piece of one document alone leaves; it raises the "
+            "threshold",
+            above=0.0,
+            below=1.0,
+            later=True,
+        ),
+    )
+    noise_pieces: int = field(
+        default=100,
+        metadata=about(
+            "with noise: most pieces of one document that count, each once; the noise grows with "
+            "it",
+            unit="pieces",
+            minimum=1,
+            maximum=1000000,
+            later=True,
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -84,38 +84,6 @@ class ModelSection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenizerSection:
-    """The tokenizer, trained jointly before round 1."""
-
-    algorithm: str = field(
-        default="byte_bpe",
-        metadata=about(
-            "how text is cut: byte_bpe is byte-pair encoding over UTF-8 bytes",
-            choices=("byte_bpe",),
-        ),
-    )
-    vocabulary_size: int = field(
-        default=2048,
-        metadata=about(
-            "entries of the vocabulary, the 256 bytes and special tokens included",
-            unit="tokens",
-            minimum=260,
-            maximum=2000000,
-        ),
-    )
-    threshold: int = field(
-        default=5,
-        metadata=about(
-            "a piece of text (mostly a word) that occurs fewer times than this at a member "
-            "does not leave it; 0 and 1: every piece leaves",
-            unit="occurrences",
-            minimum=0,
-            maximum=1000000000,
-        ),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class DataSection:
     """How each member reads its text and what it holds out."""
 
@@ -180,6 +148,29 @@ class DataSection:
             unit="share",
             minimum=0.0,
             below=1.0,
+        ),
+    )
+    mixture_temperature: float = field(
+        default=1.0,
+        metadata=about(
+            "causal_lm, span_corruption, masked_lm without next_sentence: a language and source "
+            "with n tokens gets a share of the training that grows as n^(1/temperature) (arXiv "
+            "1911.02116); 1: as much as it has text",
+            minimum=1.0,
+            maximum=1000.0,
+            later=True,
+        ),
+    )
+    mixture_weights: tuple[str, ...] = field(
+        default=(),
+        metadata=about(
+            "the same objectives: share of the training by language, each in proportion to its "
+            "weight; mixture_temperature then divides it among the sources of a language; all "
+            "languages of the text are named, those with 0 are not trained on; none named: no "
+            "weights",
+            pattern=r"[A-Za-z0-9-]{1,35}=[0-9]{1,9}(\.[0-9]{1,9})?",
+            pattern_words="a language and its weight such as en=2 or sw=0.5",
+            later=True,
         ),
     )
 

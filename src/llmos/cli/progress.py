@@ -66,10 +66,11 @@ class RunProgress:
 
     def _on_counted(self, event: JSON) -> None:
         report = event["report"]
+        stayed = report.get("withheld_pieces", "with noise on all counts,")
         self.say(
             f"{event['member']}: told {report['pieces']} piece counts for the tokenizer "
             f"({report['long_pieces']} pieces of {report['minimum']} or more characters left home; "
-            f"{report['withheld_pieces']} rare pieces stayed)"
+            f"{stayed} rare pieces stayed)"
         )
 
     def _on_prepared(self, event: JSON) -> None:

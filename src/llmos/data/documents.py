@@ -96,6 +96,29 @@ def _pieces(text: str, part_bytes: int, ends: Sequence[re.Pattern[str]]) -> Iter
             yield piece
 
 
+def split_digest(document: Document, seed: int) -> bytes:
+    """What decides the side of a document: a hash of (seed, key), 32 bytes."""
+    key = document.key or document.text
+    return hashlib.sha256(f"llmos-split/{seed}/{key}".encode()).digest()
+
+
+def _place(digest: bytes) -> float:
+    """Where among all keys a hash stands, from 0 to 1."""
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def side_of(digest: bytes, *, validation: float, test: float) -> str:
+    """The side of a document by its hash alone: train, validation or test.
+
+    The rule of `split_documents`, for texts too large to be seen as a whole: there is no part that
+    another key could be taken for where it stays empty.
+    """
+    place = _place(digest)
+    if place < test:
+        return "test"
+    return "validation" if place < test + validation else "train"
+
+
 def split_documents(
     documents: Iterable[Document], *, validation: float, test: float, seed: int
 ) -> Split:
@@ -110,8 +133,7 @@ def split_documents(
     groups: dict[bytes, dict[str, Document]] = {}
     repeats = 0
     for document in documents:
-        key = document.key or document.text
-        group = groups.setdefault(hashlib.sha256(f"llmos-split/{seed}/{key}".encode()).digest(), {})
+        group = groups.setdefault(split_digest(document, seed), {})
         if document.content in group:
             repeats += 1
         else:
@@ -122,10 +144,9 @@ def split_documents(
             "validation and test; add documents, or cut long ones by the recipe's data.part_bytes"
         )
     order = sorted(groups)
-    place = {digest: int.from_bytes(digest[:8], "big") / 2**64 for digest in order}
-    in_test = [d for d in order[:-2] if place[d] < test] or order[:1]
+    in_test = [d for d in order[:-2] if _place(d) < test] or order[:1]
     rest = order[len(in_test) :]
-    in_validation = [d for d in rest[:-1] if place[d] < test + validation] or rest[:1]
+    in_validation = [d for d in rest[:-1] if _place(d) < test + validation] or rest[:1]
     in_train = rest[len(in_validation) :]
 
     def documents_of(digests: Sequence[bytes]) -> list[Document]:

@@ -9,7 +9,8 @@
 | question | context, question, answer, start (in characters)| context, question | context    |
 
 `text` is what a model reads or writes, for the tokenizer: a label is neither, an answer stands in
-its context. A record that says its `lang` or `language` keeps that.
+its context. A record that says its `lang` or `language`, its `licence` or `license` and its `url`
+keeps them.
 """
 
 from __future__ import annotations
@@ -76,7 +77,8 @@ def _messages(row: Row) -> list[dict[str, str]]:
         part = Row(row.file, place, row.id, message)
         role = part.text("role", advice)
         if role not in ROLES:
-            raise part.error(f"has the role {role[:24]!r}", f"use one of {', '.join(ROLES)}")
+            problem, advice = f"has the role {role[:24]!r}", f"use one of {', '.join(ROLES)}"
+            raise part.error(problem, advice, "has a role of no known name")
         messages.append({"role": role, "content": part.text("content", advice)})
     if not any(m["role"] == "assistant" and m["content"].strip() for m in messages):
         raise PassedOverError("no answer")
@@ -123,7 +125,8 @@ def _answers(row: Row) -> list[tuple[str, int | None]]:
         if isinstance(start, str):  # from a table
             start = int(start) if start.strip().isdecimal() else start.strip() or None
         if not (start is None or type(start) is int):
-            raise row.error(f"has the answer_start {str(start)[:24]!r}", "write a whole number")
+            problem = f"has the answer_start {str(start)[:24]!r}"
+            raise row.error(problem, "write a whole number", "has an answer_start of no number")
         answers.append((part.text("text", advice), start))
     return answers
 
@@ -141,9 +144,20 @@ def _filled(row: Row, name: str, advice: str, part: str) -> str:
 
 
 def _document(row: Row, text: str, fields: dict[str, str] | None = None, key: str = "") -> Document:
-    language = row.values.get("lang", row.values.get("language"))
-    named = language if isinstance(language, str) else ""
-    return Document(row.id, text, fields or {}, key, named)
+    return Document(
+        row.id,
+        text,
+        fields or {},
+        key,
+        language=_stated(row, "lang", "language"),
+        licence=_stated(row, "licence", "license"),
+        url=_stated(row, "url"),
+    )
+
+
+def _stated(row: Row, *names: str) -> str:
+    found = next((row.values[name] for name in names if name in row.values), "")
+    return found if isinstance(found, str) else ""
 
 
 RECORDS: dict[str, Callable[[Row, DataSection], Document]] = {

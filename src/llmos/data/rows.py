@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,28 @@ from typing import Any
 from llmos.errors import DataError
 
 _NAMES_SHOWN = 8
+COLUMNS_ADVICE = "put fields that hold commas into quotes"
+TABS_ADVICE = "take tabs and line breaks out of its fields, or save it as .csv"
+
+
+class RecordError(DataError):
+    """A record that cannot be used."""
+
+    place: str = ""
+    reason: str = ""
+    """What is wrong with it, without its place and any of its text: records are counted by it."""
+
+
+def record_error(
+    file: Path, place: str, problem: str, advice: str, reason: str = ""
+) -> RecordError:
+    """What is wrong at a place of `file`, and the next step; `problem` may quote the record.
+
+    `reason` says it without quotes; by default it is the problem.
+    """
+    error = RecordError(f"{file} {place} {problem}: {advice}")
+    error.place, error.reason = place, reason or problem
+    return error
 
 
 @dataclass(frozen=True)
@@ -33,7 +55,8 @@ class Row:
         if or_number and isinstance(value, bool | int):
             value = json.dumps(value)
         if not isinstance(value, str):
-            raise self.error(f"has no text in the field {name!r} ({self._instead(name)})", advice)
+            reason = f"has no text in the field {name!r}"
+            raise self.error(f"{reason} ({self._instead(name)})", advice, reason)
         try:
             value.encode()
         except UnicodeEncodeError as error:
@@ -41,9 +64,9 @@ class Row:
             raise self.error(problem, "repair it") from error
         return value
 
-    def error(self, problem: str, advice: str) -> DataError:
-        """What is wrong at this place, and the next step."""
-        return DataError(f"{self.file} {self.place} {problem}: {advice}")
+    def error(self, problem: str, advice: str, reason: str = "") -> RecordError:
+        """What is wrong at this place (see `record_error`)."""
+        return record_error(self.file, self.place, problem, advice, reason)
 
     def _instead(self, name: str) -> str:
         """What is there. Only the beginning of each name: it may be a text itself."""
@@ -57,16 +80,23 @@ class Row:
 def json_lines(content: str, file: Path, name: str) -> Iterator[Row]:
     """One record a line; blank lines are none. Only a newline ends a line."""
     for number, line in enumerate(content.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{file} line {number} is not a JSON record ({error}): repair or remove that line"
-            ) from error
-        values = record if isinstance(record, dict) else {}
-        yield Row(file, f"line {number}", f"{name}:{number}", values)
+        if line.strip():
+            yield json_row(line, file, name, number, json.loads)
+
+
+def json_row(
+    line: str | bytes, file: Path, name: str, number: int, loads: Callable[[str | bytes], Any]
+) -> Row:
+    """The record on one line of JSON Lines. Raises `RecordError`."""
+    try:
+        record = loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = "is not a JSON record"
+        raise record_error(
+            file, f"line {number}", f"{reason} ({error})", "repair or remove that line", reason
+        ) from error
+    values = record if isinstance(record, dict) else {}
+    return Row(file, f"line {number}", f"{name}:{number}", values)
 
 
 def comma_separated(content: str, file: Path, name: str) -> Iterator[Row]:
@@ -80,13 +110,19 @@ def comma_separated(content: str, file: Path, name: str) -> Iterator[Row]:
             lines.append((number, line))
             number = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            f"{file} line {number} is not CSV ({error}): put a field with quotes, commas or line "
-            'breaks into quotes, and double each quote within it ("")'
-        ) from error
+        raise csv_error(error, file, number) from error
     finally:
         csv.field_size_limit(usual)
-    yield from _table(lines, file, name, "put fields that hold commas into quotes")
+    yield from _table(lines, file, name, COLUMNS_ADVICE)
+
+
+def csv_error(error: csv.Error, file: Path, number: int) -> RecordError:
+    """What a record that begins on line `number` is for breaking the rules of CSV."""
+    advice = (
+        "put a field with quotes, commas or line breaks into quotes, and double each quote "
+        'within it ("")'
+    )
+    return record_error(file, f"line {number}", f"is not CSV ({error})", advice, "is not CSV")
 
 
 def tab_separated(content: str, file: Path, name: str) -> Iterator[Row]:
@@ -95,26 +131,45 @@ def tab_separated(content: str, file: Path, name: str) -> Iterator[Row]:
     Quotes are text: such files of sentences have them unpaired. So no field holds a tab or newline.
     """
     lines = [line.removesuffix("\r").split("\t") for line in content.split("\n")]
-    advice = "take tabs and line breaks out of its fields, or save it as .csv"
-    yield from _table(list(enumerate(lines, start=1)), file, name, advice)
+    yield from _table(enumerate(lines, start=1), file, name, TABS_ADVICE)
 
 
-def _table(lines: list[tuple[int, list[str]]], file: Path, name: str, advice: str) -> Iterator[Row]:
-    lines = [(number, fields) for number, fields in lines if any(fields)]
-    if not lines:
-        return
-    header = [column.strip() for column in lines[0][1]]
-    doubled = sorted({column for column in header if column and header.count(column) > 1})
+def _table(
+    lines: Iterable[tuple[int, list[str]]], file: Path, name: str, advice: str
+) -> Iterator[Row]:
+    columns: list[str] = []
+    for number, fields in lines:
+        if not any(fields):
+            continue
+        if columns:
+            yield table_row(columns, fields, file, name, number, advice)
+        else:
+            columns = table_columns(fields, file)
+
+
+def table_columns(fields: Sequence[str], file: Path) -> list[str]:
+    """The names of the columns, from the first line. Raises `DataError` for one given twice."""
+    columns = [column.strip() for column in fields]
+    doubled = sorted({column for column in columns if column and columns.count(column) > 1})
     if doubled:
         raise DataError(f"{file} has two columns named {doubled[0][:24]!r}: rename one of them")
-    for number, fields in lines[1:]:
-        if len(fields) != len(header):
-            raise DataError(
-                f"{file} line {number} has {len(fields)} fields, but the first line names "
-                f"{len(header)}: {advice}"
-            )
-        values = dict(zip(header, fields, strict=True))
-        yield Row(file, f"line {number}", f"{name}:{number}", values)
+    return columns
+
+
+def table_row(
+    columns: Sequence[str], fields: Sequence[str], file: Path, name: str, number: int, advice: str
+) -> Row:
+    """The record that begins on line `number` of a table. Raises `RecordError`."""
+    if len(fields) != len(columns):
+        raise record_error(
+            file,
+            f"line {number}",
+            f"has {len(fields)} fields, but the first line names {len(columns)}",
+            advice,
+            "has more or fewer fields than the first line names",
+        )
+    values = dict(zip(columns, fields, strict=True))
+    return Row(file, f"line {number}", f"{name}:{number}", values)
 
 
 def squad(content: str, file: Path, name: str) -> Iterator[Row]:

@@ -38,9 +38,9 @@ from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.federation.timing import Stopwatch
 from llmos.models.arrays import Vector, vector_from_bytes, vector_to_bytes
-from llmos.models.disclosure import add_counts, counts_from_bytes
+from llmos.models.disclosure import counts_from_bytes
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
-from llmos.models.vocabulary import Vocabulary, train_tokenizer
+from llmos.models.vocabulary import Vocabulary, train_joint_tokenizer
 from llmos.provenance.ledger import Entry, Ledger
 from llmos.provenance.signing import open_key, verify
 from llmos.recipe import load_recipe
@@ -215,7 +215,7 @@ class Coordinator:
                 return False
             with self.clock("preparation"):
                 if not state.tokenizer_sha256:
-                    tokenizer = train_tokenizer(add_counts(counts), recipe)
+                    tokenizer = train_joint_tokenizer(counts, recipe)
                     self._agree_tokenizer(tokenizer_to_bytes(tokenizer), told)
                 tokenizer_bytes = get_blob(self.exchange, state.tokenizer_sha256)
                 origin = NEW

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +40,13 @@ from llmos.federation.protocol import (
 from llmos.federation.state import RunState
 from llmos.federation.timing import Stopwatch
 from llmos.models.arrays import Vector, get_weights, set_weights, vector_from_bytes
-from llmos.models.disclosure import counts_to_bytes, disclose, disclosure_report
+from llmos.models.disclosure import counts_to_bytes
 from llmos.provenance.ledger import parse_entry
 from llmos.provenance.signing import open_key, sign
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import sha256_hex, storage_errors, write_atomic
+from llmos.training.disclosed import disclosed_counts
 from llmos.training.loop import Trainer
 from llmos.training.material import Material
 from llmos.training.workbench import Workbench
@@ -176,10 +176,9 @@ class Member:
         if self.exchange.get(key) is not None:
             return False
         with self.clock("preparation"):
-            counts = self.material.counts()
-            threshold = self.recipe.tokenizer.threshold
-            report = asdict(disclosure_report(counts, threshold))
-            blob = put_blob(self.exchange, counts_to_bytes(disclose(counts, threshold)))
+            counts, found = disclosed_counts(self.material, self.recipe.tokenizer)
+            report = found.to_json()
+            blob = put_blob(self.exchange, counts_to_bytes(counts))
         self._post(key, "counts", {"counts_sha256": blob, "report": report})
         self._log("counted", report=report)
         return True

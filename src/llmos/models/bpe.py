@@ -9,9 +9,10 @@ reads texts only; hence this one.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
+from operator import add
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, processors
 
@@ -46,7 +47,11 @@ def train_bpe(
     """
     check_vocabulary(vocabulary_size, special_tokens)
     tokens = [*special_tokens, *sorted(byte_symbols())]
-    merges = _learn_merges(counts, vocabulary_size, tokens)
+    number = {token: number for number, token in enumerate(tokens)}
+    of_byte = [number[symbol] for symbol in byte_symbols()]
+    kept = [(piece, count) for piece, count in counts.items() if count > 0]
+    words = [[of_byte[byte] for byte in piece.encode()] for piece, _ in kept]
+    merges = learn_merges(words, [count for _, count in kept], vocabulary_size, tokens)
     require_supported(len(tokens), vocabulary_size)
     vocabulary = {token: number for number, token in enumerate(tokens)}
     pairs = [(tokens[left], tokens[right]) for left, right in merges]
@@ -92,21 +97,22 @@ def require_supported(supported: int, vocabulary_size: int) -> None:
         )
 
 
-def _learn_merges(
-    counts: Mapping[str, int], vocabulary_size: int, tokens: list[str]
+def learn_merges(
+    words: list[list[int]],
+    frequency: Sequence[int],
+    vocabulary_size: int,
+    tokens: list[str],
+    join: Callable[[str, str], str] = add,
 ) -> list[tuple[int, int]]:
     """Append learned tokens to `tokens` until it has `vocabulary_size`; the merges by rank.
 
-    A pair is one integer, left id in the high bits, so that integers order as pairs do. The heap
-    holds (-count, pair, words), each pair once: most frequent first, then smallest pair. Its
-    counts go stale as merges destroy pairs; a stale entry is refreshed when it is at the top.
+    `words` are lists of ids into `tokens`, each occurring `frequency` times, and are changed in
+    place; `join` spells the token of a pair. A pair is one integer, left id in the high bits, so
+    that integers order as pairs do. The heap holds (-count, pair, words), each pair once: most
+    frequent first, then smallest pair. Its counts go stale as merges destroy pairs; a stale entry
+    is refreshed when it is at the top.
     """
     identifiers = {token: number for number, token in enumerate(tokens)}
-    of_byte = [identifiers[symbol] for symbol in byte_symbols()]
-    weights = [(piece, count) for piece, count in counts.items() if count > 0]
-    words = [[of_byte[byte] for byte in piece.encode()] for piece, _ in weights]
-    frequency = [count for _, count in weights]
-
     pair_counts: dict[int, int] = {}
     found: dict[int, set[int]] = {}
     for position, word in enumerate(words):
@@ -134,7 +140,7 @@ def _learn_merges(
             break
         heapq.heappop(heap)
         left, right = pair >> _SHIFT, pair & _RIGHT
-        token = tokens[left] + tokens[right]
+        token = join(tokens[left], tokens[right])
         # Within its borders a token is always built by the same merges, so only a special token
         # can have been spelled before; as in the reference, the merge then leads to its id.
         new = identifiers.setdefault(token, len(tokens))
@@ -151,7 +157,7 @@ def _merge(
     new: int,
     where: set[int],
     words: list[list[int]],
-    frequency: list[int],
+    frequency: Sequence[int],
     pair_counts: dict[int, int],
 ) -> dict[int, set[int]]:
     """Replace `left`, `right` by `new` in the words at `where`, leftmost first.

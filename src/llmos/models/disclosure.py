@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 from llmos.errors import ProtocolError, UsageError
@@ -39,17 +39,26 @@ class DisclosureReport:
     long_pieces: int
     """Of these, how many have at least `minimum` characters (a leading space counts)."""
     minimum: int
-    withheld_pieces: int
-    """Distinct pieces that stayed at home."""
-    withheld_share: float
-    """Occurrences of withheld pieces as a share (0 to 1) of all occurrences."""
+    withheld_pieces: int | None
+    """Distinct pieces that stayed at home; None with noise, as it would say what noise hides."""
+    withheld_share: float | None
+    """Occurrences of withheld pieces as a share (0 to 1) of all occurrences; None with noise."""
 
     def __str__(self) -> str:
-        return (
+        left = (
             f"{self.pieces} pieces left home, {self.long_pieces} of them with {self.minimum} or "
-            f"more characters; {self.withheld_pieces} pieces ({self.withheld_share:.2%} of "
+            "more characters; "
+        )
+        if self.withheld_pieces is None:
+            return left + f"pieces with a noisy count below {self.threshold} stayed"
+        return left + (
+            f"{self.withheld_pieces} pieces ({self.withheld_share:.2%} of "
             f"occurrences) with fewer than {self.threshold} occurrences stayed"
         )
+
+    def to_json(self) -> dict[str, float]:
+        """The figures that may leave the member."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def disclose(counts: Mapping[str, int], threshold: int = DEFAULT_THRESHOLD) -> dict[str, int]:

@@ -53,6 +53,8 @@ UNSPACED = (
 _RUST = "".join(rf"\x{{{first:x}}}-\x{{{last:x}}}" for first, last in UNSPACED)
 _PYTHON = "".join(rf"\U{first:08x}-\U{last:08x}" for first, last in UNSPACED)
 _UNSPACED = re.compile(f"[{_PYTHON}]")
+UNSPACED_CLASS = f"[{_RUST}]"
+"""One character of a script without spaces, in the syntax of Oniguruma."""
 
 # Every character belongs to exactly one of: unspaced script, other letter or mark, other number,
 # white space, the rest. Each class has an alternative that takes at least one of it, so that the
@@ -74,7 +76,8 @@ _DISTINCT_WHOLE = 200_000  # whole runs held in memory before they are cut: clau
 
 
 @cache
-def _split() -> pre_tokenizers.PreTokenizer:
+def split_pattern() -> pre_tokenizers.PreTokenizer:
+    """Cut by `PATTERN`, without changing a character."""
     return pre_tokenizers.Split(Regex(PATTERN), "isolated")
 
 
@@ -85,7 +88,7 @@ def byte_level() -> pre_tokenizers.PreTokenizer:
 
 def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     """What the finished tokenizer does before BPE: cut by `PATTERN`, then bytes as symbols."""
-    return pre_tokenizers.Sequence([_split(), byte_level()])
+    return pre_tokenizers.Sequence([split_pattern(), byte_level()])
 
 
 def split_text(text: str) -> list[str]:
@@ -94,12 +97,17 @@ def split_text(text: str) -> list[str]:
     Raises `DataError` for a lone surrogate, which no UTF-8 text can hold.
     """
     try:
-        return [piece for piece, _ in _split().pre_tokenize_str(text)]
+        return [piece for piece, _ in split_pattern().pre_tokenize_str(text)]
     except UnicodeEncodeError as error:
         raise DataError(
             f"the text holds a lone surrogate U+{ord(text[error.start]):04X} at character "
             f"{error.start}: read it as UTF-8 with errors='replace'"
         ) from error
+
+
+def is_unspaced(piece: str) -> bool:
+    """Whether `piece` is of a script without spaces: a run, or a part of one."""
+    return _UNSPACED.match(piece) is not None
 
 
 def training_pieces(piece: str) -> list[str]:
@@ -109,7 +117,7 @@ def training_pieces(piece: str) -> list[str]:
     that characters too rare in any one part still pass the threshold. A last part of one
     character is not listed twice: the count of a character is how often it occurs.
     """
-    if len(piece) <= LONGEST_WORD and not _UNSPACED.match(piece):
+    if len(piece) <= LONGEST_WORD and not is_unspaced(piece):
         return [piece]
     parts = [piece[start : start + PART] for start in range(0, len(piece), PART)]
     if len(parts[-1]) == 1:

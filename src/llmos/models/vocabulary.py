@@ -1,7 +1,8 @@
 """A tokenizer together with the ids of the tokens that have a part to play.
 
-A new model's tokenizer is byte-level BPE whatever its family, so that bits per byte are known and
-one tokenizer serves every language; the family only decides which special tokens it has.
+A new model's tokenizer is byte-level BPE unless its recipe says otherwise, whatever its family, so
+that bits per byte are known and one tokenizer serves every language; the family only decides which
+special tokens it has.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from tokenizers import Tokenizer, processors
 from llmos.errors import ModelError
 from llmos.models.bpe import train_bpe
 from llmos.models.tokenizer import END_OF_TEXT, SPECIAL_TOKENS, token_byte_lengths
+from llmos.models.tokenizers import unigram, wordpiece
+from llmos.models.tokenizers.mixing import mix_counts
 from llmos.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -34,12 +37,21 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))
 BERT_TOKENS = ("[PAD]", "[CLS]", "[SEP]", "[MASK]")
 T5_TOKENS = ("<pad>", "</s>", *SENTINELS)
 
+ALGORITHMS = {
+    "byte_bpe": train_bpe,
+    "unigram": unigram.train_unigram,
+    "wordpiece": wordpiece.train_wordpiece,
+}
+UNKNOWN = {"unigram": (2, unigram.UNKNOWN), "wordpiece": (1, wordpiece.UNKNOWN)}
+"""What stands for text that a vocabulary does not cover, and its id: those of T5 and BERT."""
+
 _NAMES = {
     "end": (END_OF_TEXT, "</s>", "[SEP]", "<|end_of_text|>", "<|im_end|>", "<eos>"),
     "pad": ("<|pad|>", "<pad>", "[PAD]"),
     "begin": (END_OF_TEXT, "[CLS]", "<s>", "<|begin_of_text|>", "<bos>"),
     "separator": ("[SEP]", "</s>"),
     "mask": ("[MASK]", "<mask>"),
+    "unknown": ("[UNK]", "<unk>"),
 }
 """The names by which usual tokenizers call each part, in the order in which they are looked for."""
 
@@ -47,16 +59,27 @@ _NAMES = {
 def special_tokens(recipe: Recipe) -> tuple[str, ...]:
     """The special tokens of a new model's tokenizer, which get the first ids."""
     by_family = {"bert": BERT_TOKENS, "t5": T5_TOKENS}
-    tokens = by_family.get(recipe.model.family, SPECIAL_TOKENS)
-    return (*tokens, *ROLES) if recipe.objective.name == "instruction" else tokens
+    tokens = [*by_family.get(recipe.model.family, SPECIAL_TOKENS)]
+    if recipe.tokenizer.algorithm in UNKNOWN:
+        tokens.insert(*UNKNOWN[recipe.tokenizer.algorithm])
+    return (*tokens, *ROLES) if recipe.objective.name == "instruction" else tuple(tokens)
+
+
+def train_joint_tokenizer(members: Sequence[Mapping[str, int]], recipe: Recipe) -> Tokenizer:
+    """The tokenizer of a new model, from the piece counts of each member.
+
+    They are weighted by `tokenizer.temperature`. Raises like `train_tokenizer`.
+    """
+    return train_tokenizer(mix_counts(members, recipe.tokenizer.temperature), recipe)
 
 
 def train_tokenizer(counts: Mapping[str, int], recipe: Recipe) -> Tokenizer:
-    """The tokenizer of a new model, from the piece counts of all members.
+    """The tokenizer of a new model, from the summed piece counts of all members.
 
     Raises `DataError` where the size does not fit the text (see `bpe.train_bpe`).
     """
-    tokenizer = train_bpe(counts, recipe.tokenizer.vocabulary_size, special_tokens(recipe))
+    train = ALGORITHMS[recipe.tokenizer.algorithm]
+    tokenizer = train(counts, recipe.tokenizer.vocabulary_size, special_tokens(recipe))
     family = recipe.model.family
     if family == "bert":  # [CLS] a [SEP] b [SEP], as BERT reads one text or two
         ends = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
@@ -77,7 +100,8 @@ class Vocabulary:
     """A tokenizer and its special ids. Ids that a tokenizer lacks are None.
 
     end: ends a text; pad: fills a row; begin: begins a text (BERT's [CLS]); separator, mask:
-    BERT's; sentinels: T5's, in their order; roles: id by role token.
+    BERT's; unknown: what the vocabulary does not cover; sentinels: T5's, in their order; roles: id
+    by role token.
     """
 
     tokenizer: Tokenizer
@@ -86,6 +110,7 @@ class Vocabulary:
     begin: int | None
     separator: int | None
     mask: int | None
+    unknown: int | None
     sentinels: tuple[int, ...]
     roles: Mapping[str, int]
 
@@ -185,6 +210,7 @@ class Vocabulary:
             "eos_token": self.end,
             "pad_token": self.pad,
             "mask_token": self.mask,
+            "unk_token": self.unknown,
         }
         if self.mask is not None:  # as BERT calls them
             parts |= {"cls_token": self.begin, "sep_token": self.separator}

@@ -43,6 +43,7 @@ from llmos.training.material import Material
 from llmos.training.meter import Meter
 from llmos.training.outcome import alone_card, sync_folder, write_outcome
 from llmos.training.parallel import ONE_PROCESS, Processes
+from llmos.training.shard_material import open_material
 from llmos.training.workbench import Workbench, base_head
 
 Listener = Callable[[JSON], None]
@@ -81,7 +82,7 @@ def start_alone(
     listener: Listener = lambda event: None,
 ) -> None:
     """Train `recipe` on `data` into the new folder. `LLMOSError` before anything is written."""
-    material = Material(data, recipe)
+    material = open_material(data, recipe)
     # Several processes on one machine have divided its threads already.
     threads = recipe.training.threads or (
         torch.get_num_threads() if processes.count > 1 else os.cpu_count() or 1
@@ -122,7 +123,7 @@ def resume_alone(
     with ExitStack() as stack:
         if processes.is_first:
             stack.enter_context(exclusive_lock(folder / ".lock", busy(folder)))
-        material = Material(Path(settings.data), recipe)
+        material = open_material(Path(settings.data), recipe)
         _AloneRun(folder, recipe, material, settings.threads, processes, listener).go()
 
 
@@ -245,6 +246,8 @@ class _AloneRun:
                 "card_sha256": self.material.card_sha256,
             },
         )
+        if self.processes.is_first:
+            self._require_same("alone_opened", {"card_sha256": self.material.card_sha256})
         bench = Workbench.alone(self.recipe, self.material)
         facts = bench.identity()
         trainer = bench.trainer(total_steps(self.recipe), processes=self.processes)

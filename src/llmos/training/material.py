@@ -8,14 +8,21 @@ from dataclasses import replace
 from itertools import accumulate, chain
 from pathlib import Path
 
+from llmos.data.batches import Batches
 from llmos.data.documents import Document, cut, split_documents
+from llmos.data.shards import holds_shards
 from llmos.data.sources import read_source
+from llmos.errors import DataError
+from llmos.models.disclosure import add_counts, disclose
 from llmos.models.pieces import count_pieces
 from llmos.models.scoring import BLOCK_BYTES
+from llmos.models.tokenizer import tokenizer_to_bytes
+from llmos.models.vocabulary import train_tokenizer
 from llmos.recipe import Recipe
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex
 from llmos.training.objectives import record_of
+from llmos.training.objectives.objective import Objective
 
 # With fewer held-out documents than this, an interval over documents says little.
 FEWEST_UNITS = 30
@@ -29,6 +36,11 @@ class Material:
     """The text of one organisation under one recipe. Raises `DataError` for unusable text."""
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
+        if holds_shards(path):
+            raise DataError(
+                f"{path} holds token shards, which one organisation alone can train on (llmos "
+                "train --data): give the folder with the text itself"
+            )
         self._recipe = recipe
         record = record_of(recipe)
         source = read_source(path, recipe.data, record)
@@ -69,6 +81,15 @@ class Material:
         whole = (d.text for d in self.split.train if not d.fields)
         records = (line for d in self.split.train if d.fields for line in d.text.split("\n"))
         return count_pieces(chain(whole, dict.fromkeys(records)))
+
+    def tokenizer_bytes(self) -> bytes:
+        """The tokenizer.json of a new model; rare pieces of the text do not get into it."""
+        counts = add_counts([disclose(self.counts(), self._recipe.tokenizer.threshold)])
+        return tokenizer_to_bytes(train_tokenizer(counts, self._recipe))
+
+    def training_batches(self, objective: Objective, tokenizer_bytes: bytes) -> Batches:
+        """The training text as batches of an objective, whose tokenizer.json is given."""
+        return objective.batches(self.split.train, self._recipe.seed)
 
     def validation_documents(self) -> list[Document]:
         return _even_bytes(self.split.validation, self._recipe.evaluation.validation_bytes)

@@ -10,7 +10,6 @@ from llmos.device import default_device
 from llmos.errors import RecipeError
 from llmos.models.arrays import Vector, layout_of, set_weights
 from llmos.models.base import base_vocabulary, load_base
-from llmos.models.disclosure import add_counts, disclose
 from llmos.models.families import build_model
 from llmos.models.frozen import set_frozen
 from llmos.models.lora import adapt
@@ -18,7 +17,7 @@ from llmos.models.publish import longest_text
 from llmos.models.scoring import Scores
 from llmos.models.speedups import speed_up
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
-from llmos.models.vocabulary import Vocabulary, train_tokenizer
+from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.records import JSON
 from llmos.storage import sha256_hex
@@ -124,18 +123,17 @@ class Workbench:
         self.words = Vocabulary.of(tokenizer_from_bytes(tokenizer_bytes), origin.config)
         self.objective = make_objective(recipe, self.words)
         self.model = model or new_model(recipe, self.words, origin)
-        self.data = self.objective.batches(material.split.train, recipe.seed)
+        self.data = material.training_batches(self.objective, tokenizer_bytes)
 
     @classmethod
     def alone(cls, recipe: Recipe, material: Material) -> Workbench:
         """The bench of one organisation, from the recipe's base or its own text.
 
-        As in a joint run, rare pieces of the text do not get into the tokenizer.
+        Of shards the tokenizer is the one that they were made with.
         """
         if recipe.model.base:
             return cls(recipe, material, *from_base(recipe))
-        counts = add_counts([disclose(material.counts(), recipe.tokenizer.threshold)])
-        return cls(recipe, material, tokenizer_to_bytes(train_tokenizer(counts, recipe)))
+        return cls(recipe, material, material.tokenizer_bytes())
 
     def identity(self) -> JSON:
         """What was trained, for a ledger: the tokenizer's hash, family, values, and which train."""

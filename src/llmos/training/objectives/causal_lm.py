@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from llmos.data.batches import IGNORE, Batch
+from llmos.data.batches import IGNORE, Batch, Batches
 from llmos.data.documents import Document
-from llmos.data.packing import PackedSequences, pack
+from llmos.data.mixture import Group, mix
+from llmos.data.packing import TokenRun
 from llmos.models.scoring import Scores, score_texts
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
+from llmos.training.objectives.packed_text import packed
 from llmos.training.objectives.token_loss import label_loss_sum
 
 
@@ -30,12 +32,17 @@ class CausalLM:
         self.recipe = recipe
         self.words = words
 
-    def batches(self, documents: Sequence[Document], seed: int) -> PackedSequences:
-        words, training = self.words, self.recipe.training
-        encoded = words.encode_all([document.text for document in documents])
-        tokens = pack(encoded, words.end, words.size)
-        separator = words.end if training.document_attention else None
-        return PackedSequences(tokens, training.sequence_length, seed, separator)
+    def document_separator(self) -> int:
+        return self.words.end
+
+    def batches(self, documents: Sequence[Document], seed: int) -> Batches:
+        groups = packed(documents, self.words, self.words.end, self.recipe.data)
+        return self.packed_batches(groups, seed)
+
+    def packed_batches(self, groups: Mapping[Group, TokenRun], seed: int) -> Batches:
+        training = self.recipe.training
+        separator = self.words.end if training.document_attention else None
+        return mix(groups, self.recipe.data, training.sequence_length, seed, separator)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         return {"token": int(np.count_nonzero(batch["labels"] != IGNORE))}

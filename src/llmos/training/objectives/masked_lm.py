@@ -21,7 +21,8 @@ from llmos.data.batches import IGNORE, Batch, Batches
 from llmos.data.documents import Document
 from llmos.data.languages import companions
 from llmos.data.masking import EnclosedRows, MaskedTokens, Masking
-from llmos.data.packing import PackedSequences, pack
+from llmos.data.mixture import Group, mix
+from llmos.data.packing import TokenRun
 from llmos.data.sentence_pairs import Marks, SentencePairs, Sentences
 from llmos.data.sentences import sentences
 from llmos.errors import ModelError, RecipeError
@@ -29,6 +30,7 @@ from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.outputs import outputs
+from llmos.training.objectives.packed_text import packed
 from llmos.training.objectives.units import Predictions, fixed_random, scores_by_unit
 
 Integers = npt.NDArray[np.int64]
@@ -44,6 +46,7 @@ class MaskedLM:
 
     def __init__(self, recipe: Recipe, words: Vocabulary) -> None:
         self.words = words
+        self.data = recipe.data
         self.pairs = recipe.objective.next_sentence
         self.head = "masked_lm_next_sentence" if self.pairs else "masked_lm"
         self.length = recipe.training.sequence_length
@@ -70,14 +73,23 @@ class MaskedLM:
             )
 
     def batches(self, documents: Sequence[Document], seed: int) -> Batches:
-        rows: Batches
+        if not self.pairs:
+            groups = packed(documents, self.words, self.separator, self.data)
+            return self.packed_batches(groups, seed)
+        rows = self._sentence_pairs(documents, seed)
+        return MaskedTokens(rows, self.masking, self.length, seed)
+
+    def document_separator(self) -> int:
         if self.pairs:
-            rows = self._sentence_pairs(documents, seed)
-        else:
-            encoded = self.words.encode_all([document.text for document in documents])
-            tokens = pack(encoded, self.separator, self.words.size)
-            full = PackedSequences(tokens, self.length - 2, seed)
-            rows = EnclosedRows(full, self.begin, self.separator)
+            raise RecipeError(
+                "token shards do not say where sentences end, which next sentences need: write "
+                "next_sentence = false in [objective], or train on the text itself"
+            )
+        return self.separator
+
+    def packed_batches(self, groups: Mapping[Group, TokenRun], seed: int) -> Batches:
+        full = mix(groups, self.data, self.length - 2, seed)
+        rows = EnclosedRows(full, self.begin, self.separator)
         return MaskedTokens(rows, self.masking, self.length, seed)
 
     def counts(self, batch: Batch) -> dict[str, int]:

@@ -17,12 +17,14 @@ from torch.nn import functional
 
 from llmos.data.batches import IGNORE, Batch
 from llmos.data.documents import Document
-from llmos.data.packing import PackedSequences
+from llmos.data.mixture import Group, mix
+from llmos.data.packing import TokenRun
 from llmos.data.spans import CorruptedSpans, Corruption, starts
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.outputs import outputs
+from llmos.training.objectives.packed_text import packed
 from llmos.training.objectives.token_loss import label_loss_sum
 from llmos.training.objectives.units import Predictions, fixed_random, scores_by_unit
 
@@ -37,6 +39,7 @@ class SpanCorruption:
 
     def __init__(self, recipe: Recipe, words: Vocabulary) -> None:
         self.words = words
+        self.data = recipe.data
         self.corruption = Corruption(
             share=recipe.objective.noise_share,
             span_length=recipe.objective.span_length,
@@ -52,14 +55,15 @@ class SpanCorruption:
             "labels": IGNORE,
         }
 
+    def document_separator(self) -> None:
+        return None
+
     def batches(self, documents: Sequence[Document], seed: int) -> CorruptedSpans:
-        encoded = self.words.encode_all([document.text for document in documents])
-        tokens = np.concatenate(
-            [np.empty(0, np.uint32), *(np.array(e, np.uint32) for e in encoded)]
-        )
-        return CorruptedSpans(
-            PackedSequences(tokens, self.text_length, seed), self.corruption, seed
-        )
+        return self.packed_batches(packed(documents, self.words, None, self.data), seed)
+
+    def packed_batches(self, groups: Mapping[Group, TokenRun], seed: int) -> CorruptedSpans:
+        rows = mix(groups, self.data, self.text_length, seed)
+        return CorruptedSpans(rows, self.corruption, seed)
 
     def counts(self, batch: Batch) -> dict[str, int]:
         return {"token": batch["labels"].size}

@@ -1,0 +1,1 @@
+"""Reading every kind of source for `llmos data prepare`: tolerant, streaming, in chunks."""

@@ -1,0 +1,146 @@
+"""Telephone numbers: with the country's code, in common national forms, or said to be one."""
+
+from __future__ import annotations
+
+import re
+
+from llmos.data.steps.personal_data.patterns import (
+    Bounds,
+    Check,
+    Finder,
+    Pattern,
+    compact,
+    said_before,
+)
+from llmos.data.steps.personal_data.phone_words import BEFORE, BEHIND
+from llmos.data.steps.personal_data.view import View
+
+# Country codes in use: ITU-T E.164, list of assigned country codes (2024).
+_COUNTRY = re.compile(
+    r"1|7|2[07]|21[1-368]|2[2346]\d|25[0-8]|29[01789]|3[0-469]|35\d|37[0-8]|38[0-35-79]|"
+    r"4[013-9]|42[013]|5[1-8]|5[09]\d|6[0-6]|67[02-9]|68[0-35-9]|69[0-2]|8[1246]|80[08]|"
+    r"85[02356]|87[0138]|88[0-368]|9[0-58]|96[0-8]|97[0-79]|99[2-689]"
+)
+_DATE = re.compile(
+    r"(?:\d\d?([.\-/ ])\d\d?\1(?:19|20)?\d\d(?!\1\d)|(?:19|20)\d\d([.\-/ ])\d\d?\2\d\d?(?!\2\d))(?!\d)"
+)
+_EXTENSION = r"(?: ?(?:x|ext\.?) ?\d{1,6}(?!\w))?"
+_END = r"(?!\w)(?![.,/:\-]\d)"
+
+
+def _no_date(view: View, match: re.Match[str]) -> Bounds | None:
+    """The match if it is no date, with the bracket before it that it closes."""
+    start, end = match.span()
+    found = view.plain[start:end]
+    if _DATE.match(found):
+        return None
+    opened = ")" in found and "(" not in found and view.plain[start - 1 : start] == "("
+    return start - opened, end
+
+
+def _international(view: View, match: re.Match[str]) -> Bounds | None:
+    """E.164: a country code in use, up to 15 digits in all; of the +1 countries 11 exactly.
+
+    Written without a break it needs 10 digits, lest a sum be taken for it; after 00 it needs one.
+    """
+    found = view.plain[match.start() : match.end()]
+    main = re.split("x|ext", found)[0].strip("+ ").replace("(0)", "")
+    digits = compact(main)
+    grouped = len(digits) < len(main)
+    if found.startswith("00"):
+        digits = digits[2:] if grouped else ""
+    if not (8 if grouped else 10) <= len(digits) <= 15 or not _COUNTRY.match(digits):
+        return None
+    if digits[0] == "1" and (len(digits) != 11 or digits[1] in "01"):
+        return None
+    return match.span()
+
+
+def _trunk(view: View, match: re.Match[str]) -> Bounds | None:
+    """9 to 12 digits with the 0 that is dialled within a country."""
+    digits = compact(view.plain[match.start() : match.end()])
+    return _no_date(view, match) if 9 <= len(digits) <= 12 else None
+
+
+def _mobile(view: View, match: re.Match[str]) -> Bounds | None:
+    """No book: ten digits with the check digit of ISO 2108, as in use until 2006."""
+    digits = view.plain[match.start() : match.end()]
+    book = sum((10 - n) * int(d) for n, d in enumerate(digits)) % 11 == 0 and len(digits) == 10
+    return None if book else match.span()
+
+
+def _north_american(view: View, match: re.Match[str]) -> Bounds | None:
+    """With the 1 before it, if it is there; else nothing of a number may be before it."""
+    start, end = match.span()
+    before = re.search(r"(?<![\w.,+/$\-])1[ .\-]$|\d[ \-]$", view.plain[max(0, start - 4) : start])
+    if before and before[0][0] != "1":
+        return None
+    return start - 2 * bool(before), end
+
+
+def _named(view: View, match: re.Match[str]) -> Bounds | None:
+    """Any 7 to 15 digits, where a word before or behind says that they are a telephone number."""
+    bounds = _no_date(view, match)
+    if bounds is None:
+        return None
+    start, end = bounds
+    before = view.plain[max(0, start - 4) : start].rstrip(" \n\t.:#=()-+*_|")[-1:]
+    if (before.isalpha() or before == "?") and said_before(view, start, BEFORE):
+        return bounds
+    grouped = len(compact(view.plain[start:end])) < end - start
+    long = len(compact(view.plain[start:end])) > 8
+    return bounds if (grouped or long) and BEHIND.match(view.plain, end) else None
+
+
+def _pattern(first: str, rest: str, hints: tuple[str, ...], check: Check = _no_date) -> Pattern:
+    """A number that begins with `first` and is not the end of another."""
+    start = first + rf"(?<![\w+$]{first})(?<!\d[ .,/\-]{first})"
+    return Pattern(re.compile(start + rest + _END), hints, check)
+
+
+PHONE: tuple[Finder, ...] = (
+    # +49 30 123456, +46 (0)8 928 571 38
+    Pattern(
+        re.compile(
+            r"\+(?<![\w+]\+)[ (]{0,2}[1-9](?:[ .\-/()]{0,2}\d){6,15}" + _EXTENSION + r"(?!\w)"
+        ),
+        ("+",),
+        _international,
+    ),
+    # 001-518-640-0854
+    _pattern("00", r"[1-9](?:[ .\-/()]{0,2}\d){6,15}" + _EXTENSION, ("00",), _international),
+    # 030 1234567, 01.84.17.61.18, (08) 8747 6301: much of Europe, Asia and Africa
+    _pattern("0", r"[1-9]\d{0,4}\)?(?:[ .\-/]{1,2}\d{2,8}){1,5}", ("0",), _trunk),
+    # 0612345678, 07700900123, 015112345678: mobiles of France, the United Kingdom, Germany
+    _pattern("0", r"(?:[67]\d{8}|7\d{9}|1[567]\d{8,9})", ("06", "07", "01"), _mobile),
+    # 905-674-3793, (602)272-9781x12, 1.202.555.0123: the countries of +1 (NANPA: from 2 on)
+    Pattern(
+        re.compile(
+            r"[(2-9](?<![\w+$][(2-9])(?<!\d[,/][(2-9])(?:(?<=\()[2-9])?\d\d"
+            r"(?:\) ?\d{3}[ .\-]|([.\-])\d{3}\1|\ [2-9]\d\d[ \-])\d{4}" + _EXTENSION + _END
+        ),
+        ("-", ".", " "),
+        _north_american,
+    ),
+    # 13912345678, 139 1234 5678: mobiles of China (numbering plan of 2017)
+    _pattern("1", r"[3-9]\d(?:\d{8}|([ \-])\d{4}\1\d{4})", ("13", "15", "17", "18", "19")),
+    # 98765-43210: mobiles of India (numbering plan of 2003)
+    _pattern("[6-9]", r"\d{4}-\d{5}", ("-",)),
+    # (11) 98765-4321, 11 98765-4321: Brazil (Anatel, resolution 749); (37) 788-063 and the like
+    _pattern(r"\(", r"\d\d\) ?(?:9 ?\d{4}-?\d{4}|\d{3,5}[ \-]\d{3,4})", ("(",)),
+    _pattern("[1-9]", r"\d 9\d{4}-\d{4}", (" 9",)),
+    # 612 34 56 78 Spain, 347 1234567 Italy, 8 (916) 123-45-67 Russia
+    _pattern("[67]", r"\d\d(?: \d\d){3}", (" ",)),
+    _pattern("3", r"[2-9]\d[ \-/.]\d{6,7}", ("3",)),
+    _pattern("8", r"[ \-]?\(?9\d\d\)?[ \-]?\d{3}-\d\d-\d\d", ("-",)),
+    # any other, where a word says so
+    Pattern(
+        re.compile(
+            r"[(\d](?<![\w+$][(\d])(?<!\d[.,/\-][(\d])(?:[ .\-/()]{0,2}\d){6,14}"
+            + _EXTENSION
+            + r"(?!\w)"
+        ),
+        (),
+        _named,
+    ),
+)
