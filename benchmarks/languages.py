@@ -7,7 +7,8 @@ their paragraphs of at least 40 characters outside code, and the Universal Decla
 Rights (its language and encoding are in the file names; the languages that py3langid knows).
 Sides: llmos, py3langid on the whole text, and py3langid on the first 512 characters; Cantonese and
 Wu count as Chinese for all. Prints the share right, wrong and undetermined, CPU seconds, megabytes
-of text a second of CPU, and what was taken for what; `--matrix` prints the matrices of llmos on the course.
+of text a second of CPU, and what was taken for what; `--matrix` prints the matrices of llmos on the
+course.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class TokenizerSection:
         metadata=about(
             "a member with the share p of all text counts as if it had p^(1/temperature), so that "
             "small languages get tokens too (arXiv 2010.11934: 3.33); 1: as much as it has text; "
-            "three decimals count",
+            "1/temperature is rounded to two decimals",
             minimum=1.0,
             maximum=100.0,
             later=True,

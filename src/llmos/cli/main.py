@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import demo, generate, recipe, runs, storyworld, train, verify
+from llmos.cli import data, demo, generate, recipe, runs, storyworld, train, verify
 from llmos.device import share_cores
 from llmos.errors import LLMOSError
 
@@ -24,6 +24,7 @@ LLMOS {__version__}: build language models together; each member's text stays at
 First steps:
   llmos demo                see it all once, in five minutes: train, compare, verify, try
   llmos storyworld write    make a small text in several languages to try things with
+  llmos data prepare        clean, deduplicate and document text before training
   llmos recipe new          write the recipe that the members agree on
   llmos train               train one model jointly, and measure what joining brings
   llmos runs                list the runs in this folder
@@ -43,6 +44,7 @@ app = typer.Typer(
 # Mounted here, in the order of --help.
 app.command()(demo.demo)
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(data.app, name="data")
 app.command()(train.train)
 app.command()(verify.verify)
 app.add_typer(runs.app, name="runs")

@@ -28,11 +28,11 @@ class RecordError(DataError):
 def record_error(
     file: Path, place: str, problem: str, advice: str, reason: str = ""
 ) -> RecordError:
-    """What is wrong at a place of `file`, and the next step; `problem` may quote the record.
+    """What is wrong at a place of `file`, or as a whole, and the next step.
 
-    `reason` says it without quotes; by default it is the problem.
+    `problem` may quote the record; `reason` says it without a quote, by default it is the problem.
     """
-    error = RecordError(f"{file} {place} {problem}: {advice}")
+    error = RecordError(f"{f'{file} {place}'.rstrip()} {problem}: {advice}")
     error.place, error.reason = place, reason or problem
     return error
 
@@ -148,11 +148,17 @@ def _table(
 
 
 def table_columns(fields: Sequence[str], file: Path) -> list[str]:
-    """The names of the columns, from the first line. Raises `DataError` for one given twice."""
+    """The names of the columns, from the first line. Raises `RecordError` for one given twice."""
     columns = [column.strip() for column in fields]
     doubled = sorted({column for column in columns if column and columns.count(column) > 1})
     if doubled:
-        raise DataError(f"{file} has two columns named {doubled[0][:24]!r}: rename one of them")
+        raise record_error(
+            file,
+            "",
+            f"has two columns named {doubled[0][:24]!r}",
+            "rename one of them",
+            "has two columns of one name",
+        )
     return columns
 
 
@@ -180,7 +186,8 @@ def squad(content: str, file: Path, name: str) -> Iterator[Row]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not JSON ({error}): repair it") from error
+        problem = f"is not JSON ({error})"
+        raise record_error(file, "", problem, "repair it", "is not JSON") from error
     number = 0
     whole = Row(file, "as a whole", name, found if isinstance(found, dict) else {})
     for article in _list(whole, "data"):

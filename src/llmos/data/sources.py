@@ -9,7 +9,7 @@ import os
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,11 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
     documents = [d for d in documents if d.text.strip()]
     if not documents:
         raise _nothing(path, record, (*whole, *readers), len(skipped), passed_over)
-    cards = [_read_card(file) for file in _cards(path, files)]
-    licences = sorted({card["licence"] for card in cards} - {""})
+    cards = [read_card(file) for file in _cards(path, files)]
     return Source(
         documents,
         tuple(sorted({code for card in cards for code in card["languages"]})),
-        " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences),
+        all_licences(card["licence"] for card in cards),
         any(card["synthetic"] for card in cards),
         sorted(skipped),
         dict(sorted(passed_over.items())),
@@ -168,8 +167,17 @@ def _decode(data: bytes, file: Path) -> str:
         ) from error
 
 
-def _read_card(card: Path) -> dict[str, Any]:
-    """languages (codes), licence ("" where not stated) and synthetic of a `card.json`."""
+def all_licences(stated: Iterable[str]) -> str:
+    """One SPDX expression for texts under several; "" among them stands for none stated."""
+    licences = sorted({*stated} - {""})
+    return " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences)
+
+
+def read_card(card: Path) -> dict[str, Any]:
+    """languages (codes), licence ("" where not stated) and synthetic of a `card.json`.
+
+    Raises `DataError` for a card that cannot be read.
+    """
     advice = 'write for example {"languages": ["en"], "licence": "CC0-1.0", "synthetic": false}'
     text = _decode(_read_bytes(card), card)
     try:

@@ -49,7 +49,7 @@ def later_by_pairs(folder: Path, pairs: list[tuple[int, int]], memory: int) -> l
     return sorted(np.concatenate(groups).tolist())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(edges, st.sampled_from([1, 400, 2000, 1 << 20]))
 def test_clusters_are_the_connected_components(pairs: list[tuple[int, int]], memory: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

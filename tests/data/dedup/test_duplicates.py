@@ -147,7 +147,7 @@ def divided(documents: Sequence[Document], cuts: Sequence[int]) -> list[Sequence
     return [documents[a:b] for a, b in pairwise(places)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     corpora(),
     st.lists(st.integers(0, 30), max_size=4),

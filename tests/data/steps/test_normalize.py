@@ -102,7 +102,7 @@ def test_marks_without_end_are_cut_before_they_cost_hours() -> None:
     assert short == unicodedata.normalize("NFC", "x" + "\u0323\u0301" * (MARKS // 2) + "yz")
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(TEXTS)
 def test_twice_is_once(text: str) -> None:
     once = normalize_text(text)
@@ -111,7 +111,7 @@ def test_twice_is_once(text: str) -> None:
     once.encode()  # no surrogates
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]), max_size=20))
 def test_letters_marks_and_signs_stay(text: str) -> None:
     """All but spaces is what NFC makes of it, unless ftfy sees mojibake in it."""
@@ -131,7 +131,7 @@ def test_mojibake_is_mended_as_by_ftfy_alone() -> None:
     every = _mojibake_characters()
     telling = "ØÙàÃÂÎÐ√≈‚ÄâóвЂГўВΒΓΞΟРСβ€œŒ×²°“”«»a. \u00a0"
     suspected = mended = 0
-    for _ in range(5000):
+    for _ in range(1500):
         letters = rng.choice((every, telling, telling + "".join(rng.sample(every, 9))))
         lines = [
             "é" * rng.randrange(9)
@@ -143,8 +143,8 @@ def test_mojibake_is_mended_as_by_ftfy_alone() -> None:
         assert mend_mojibake("\n".join(lines)) == expected
         suspected += any(map(is_bad, lines))
         mended += expected != "\n".join(lines)
-    assert suspected > 1500
-    assert mended > 100
+    assert suspected > 500
+    assert mended > 30
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp1251", "macroman", "cp437"])

@@ -31,13 +31,13 @@ def test_the_order_of_members_and_pieces_does_not_matter(
     )
 
 
-@settings(max_examples=200)
-@given(st.lists(st.integers(1, 2**50), min_size=1, max_size=5), st.integers(1000, 100_000))
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 2**50), min_size=1, max_size=5), st.integers(1, 100))
 def test_multipliers_are_the_largest_whole_numbers_below_the_exact_ones(
-    sizes: list[int], thousandths: int
+    sizes: list[int], hundredths: int
 ) -> None:
-    temperature = thousandths / 1000
-    exponent = 1 - 1 / Fraction(thousandths, 1000)
+    temperature = 100 / hundredths
+    exponent = 1 - Fraction(hundredths, 100)
     largest = max(sizes)
     for size, factor in zip(sizes, multipliers(sizes, temperature), strict=True):
         # factor <= 2^16 (largest / size)^exponent < factor + 1, without a root
@@ -50,9 +50,8 @@ def test_shares_are_those_of_mt5() -> None:
     # Shares p^0.3 (arXiv 2010.11934): of 1:10:1000 text, not 1:10:1000 but 1:2:7.9.
     factors = multipliers([1000, 10_000, 1_000_000], 1 / 0.3)
     shares = [size * factor for size, factor in zip([1, 10, 1000], factors, strict=True)]
-    # 1 / 0.3 is taken as 3.333
     assert [share / shares[0] for share in shares] == pytest.approx(
-        [1, 10**0.3, 1000**0.3], rel=1e-3
+        [1, 10**0.3, 1000**0.3], rel=1e-4
     )
 
 

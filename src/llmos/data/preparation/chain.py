@@ -12,9 +12,9 @@ from llmos.data.steps.language import IdentifyLanguage
 from llmos.data.steps.licences import Licences
 from llmos.data.steps.normalize import Normalize
 from llmos.data.steps.optout import OptOut
-from llmos.data.steps.personal_data import PersonalData
+from llmos.data.steps.personal_data.step import PersonalData
 from llmos.data.steps.protected import Protected
-from llmos.data.steps.quality import Quality
+from llmos.data.steps.quality.quality import Quality
 from llmos.data.steps.step import Drop, Step
 from llmos.records import JSON
 
@@ -42,12 +42,12 @@ class Chain:
 
     def __call__(self, document: Document, counts: Counter[str]) -> Document | Drop:
         """The document after all steps, or why one of them dropped it."""
-        result: Document | Drop = document
         for step in self._steps:
-            result = step(result, counts)
+            result = step(document, counts)
             if isinstance(result, Drop):
-                break
-        return result
+                return result
+            document = result
+        return document
 
     def findings(self) -> list[JSON]:
         """Documents that share text with an evaluation set, and with which."""

@@ -13,8 +13,9 @@ from llmos.recipe import DataSection, PreparationSection
 from llmos.records import canonical_json
 from llmos.storage import sha256_file, sha256_hex
 
-CHUNK_BYTES = 64 << 20
-"""Text of one task: a kill loses at most so much work."""
+CHUNK_BYTES = 16 << 20
+"""Text of one task: small enough that a few hundred MB keep many cores busy, and that a kill loses
+little work."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,7 +130,7 @@ def _nearly_utf8(data: bytes) -> bool:
 
 
 def _guessed(data: bytes) -> str:
-    import chardetng_py
+    import chardetng_py  # type: ignore[import-untyped]
 
     lines = [line for line in data.split(b"\n") if not line.isascii()]
     sample = b"\n".join(lines)[:SAMPLE]

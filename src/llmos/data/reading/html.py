@@ -1,8 +1,8 @@
 """Web pages to text, and whether a page asks not to be used.
 
-Resiliparse (Apache-2.0) finds the main content: on 40 pages of the Rust books it reads 45 MB/s, where
-trafilatura reads 3 and jusText 7; models trained on what it and trafilatura extract are equally
-good (arXiv 2406.11794, section 4.2).
+Resiliparse (Apache-2.0) finds the main content. On 40 pages of the Rust books it reads 45 MB/s,
+where trafilatura reads 3 and jusText 7; models trained on what it and trafilatura extract are
+equally good (arXiv 2406.11794, section 4.2).
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from llmos.data.reading.encodings import decode
 from llmos.data.reading.parts import UnreadableError
 
 if TYPE_CHECKING:
-    from resiliparse.parse.html import HTMLTree
+    from resiliparse.parse.html import HTMLTree, Node
 
 DEEPEST = 2000
 """Elements within each other; browsers stop at 512. The time for a page grows with the square."""
 TOO_DEEP = f"elements nested deeper than {DEEPEST}, as in no page of text"
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
-_OPEN_ENDED = frozenset(
-    "area base body br col colgroup dd dt embed head hr html img input li link meta optgroup "
-    "option p param rp rt source tbody td tfoot th thead tr track wbr".split()
-)
+_OPEN_ENDED = {
+    "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "head", "hr", "html",
+    "img", "input", "li", "link", "meta", "optgroup", "option", "p", "param", "rp", "rt",
+    "source", "tbody", "td", "tfoot", "th", "thead", "tr", "track", "wbr",
+}  # fmt: skip
 """Elements without an end tag, or with one that may be left out (HTML standard, 13.1.2)."""
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([\w:.-]+)", re.IGNORECASE)
 _DIRECTIVES = ("noai", "noindex", "none")
@@ -47,8 +48,8 @@ def read_page(data: bytes, charset: str = "", robots: Iterable[str] = (), tdm: s
     """The text of a web page: its paragraphs, without scripts, navigation, header and footer.
 
     `charset` is what its Content-Type header says, `robots` the values of its X-Robots-Tag headers,
-    `tdm` that of its TDM-Reservation header. A page opts out by noai, noindex or none in those or in
-    a robots meta element, or by a reservation of 1 (W3C TDM Reservation Protocol, 4.2 and 4.4).
+    `tdm` that of its TDM-Reservation header. A page opts out by noai, noindex or none in those or
+    in a robots meta element, or by a reservation of 1 (W3C TDM Reservation Protocol).
     Raises `UnreadableError` for what is not text.
     """
     from resiliparse.extract.html2text import extract_plain_text
@@ -60,7 +61,7 @@ def read_page(data: bytes, charset: str = "", robots: Iterable[str] = (), tdm: s
         raise UnreadableError(TOO_DEEP)
     robots = list(robots)
     for element in tree.head.query_selector_all("meta[name]") if tree.head else ():
-        name, content = element["name"].strip().lower(), element.getattr("content", "")
+        name, content = element["name"].strip().lower(), element.getattr("content") or ""
         if name == "robots":
             robots.append(content)
         elif name == "tdm-reservation":
@@ -96,7 +97,8 @@ def _may_be_deep(html: str) -> bool:
 
 
 def _deep(tree: HTMLTree) -> bool:
-    depth, node = 0, tree.document
+    depth = 0
+    node: Node | None = tree.document
     while node:
         if node.first_child:
             depth, node = depth + 1, node.first_child

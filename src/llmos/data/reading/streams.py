@@ -162,7 +162,7 @@ class Lines:
 
     def __init__(self, part: Part) -> None:
         self._part = part
-        self._replaced = False
+        self.replaced = False
 
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         part = self._part
@@ -174,16 +174,24 @@ class Lines:
             stream = _unmarked(stream)
         return enumerate(split_lines(stream), part.first)
 
+    def text(self, line: bytes) -> str:
+        """A line, with U+FFFD for what is not UTF-8."""
+        try:
+            return line.decode()
+        except UnicodeDecodeError:
+            self.replaced = True
+            return line.decode("utf-8", "replace")
+
     def problems(self) -> Iterator[Problem]:
         """What was found besides, once the lines have been read."""
-        if self._replaced:
+        if self.replaced:
             yield Problem(self._part.path, REPLACED)
 
     def _converted(self, stream: Iterator[bytes], encoding: str) -> Iterator[bytes]:
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         for block in stream:
             text = decoder.decode(block)
-            self._replaced = self._replaced or "\ufffd" in text
+            self.replaced = self.replaced or "\ufffd" in text
             yield text.encode("utf-8", "replace")
         yield decoder.decode(b"", True).encode("utf-8", "replace")
 

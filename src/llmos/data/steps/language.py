@@ -104,10 +104,7 @@ def _by_script(text: str) -> str:
 @cache
 def _classifier() -> Callable[[str], tuple[str, float]]:
     """py3langid's function from a text to a language and its probability; 0.6 s to load."""
-    from py3langid.langid import (  # type: ignore[import-untyped]
-        MODEL_FILE,
-        LanguageIdentifier,
-    )
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     classify: Callable[[str], tuple[str, float]] = LanguageIdentifier.from_model_file(
         MODEL_FILE, norm_probs=True

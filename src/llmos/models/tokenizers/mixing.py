@@ -18,8 +18,8 @@ from fractions import Fraction
 
 from llmos.models.pieces import is_unspaced
 
-DIGITS = 1000
-"""Temperatures are taken to three decimals."""
+STEPS = 100
+"""1 / temperature is taken to two decimals, as alpha is given in the papers."""
 _SHIFT = 16
 
 
@@ -52,11 +52,12 @@ def text_bytes(counts: Mapping[str, int]) -> int:
 
 def multipliers(sizes: Sequence[int], temperature: float) -> list[int]:
     """2^16 (largest / size)^(1 - 1/T) for each size, rounded down: exact, by integer roots."""
-    exponent = 1 - 1 / Fraction(round(temperature * DIGITS), DIGITS)
+    exponent = 1 - Fraction(round(STEPS / temperature), STEPS)
     power, root = exponent.numerator, exponent.denominator
     largest = max(sizes, default=0)
+    # A member of no text that can be measured keeps what little it may have.
     return [
-        _root((largest**power << (_SHIFT * root)) // max(size, 1) ** power, root) if size else 0
+        _root((largest**power << (_SHIFT * root)) // size**power, root) if size else 1 << _SHIFT
         for size in sizes
     ]
 

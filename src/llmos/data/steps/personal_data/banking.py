@@ -7,7 +7,7 @@ import re
 from llmos.data.steps.personal_data.checksums import luhn
 from llmos.data.steps.personal_data.patterns import (
     Bounds,
-    Finder,
+    Finders,
     Pattern,
     compact,
     said_before,
@@ -109,13 +109,15 @@ _GROUPED = (
     r"(?![9Aa])(?![ \-]9999)"
 )
 
-IBAN: tuple[Finder, ...] = (Pattern(_IBAN, ("AA99", "aa99"), _iban, shaped_hints=True),)
-CREDIT_CARD: tuple[Finder, ...] = (
-    Pattern(re.compile(_BARE), ("9" * 12,), _card, shaped=True),
-    Pattern(
-        re.compile(_GROUPED),
-        ("9999 9999", "9999-9999", "9999 999999", "9999-999999"),
-        _card,
-        shaped=True,
-    ),
-)
+IBAN: Finders = {"numbers": (Pattern(_IBAN, _iban, shapes=("AA99", "aa99")),)}
+CREDIT_CARD: Finders = {
+    "numbers": (
+        Pattern(re.compile(_BARE), _card, shapes=("9" * 12,), shaped=True),
+        Pattern(
+            re.compile(_GROUPED),
+            _card,
+            shapes=("9999 9999 9999", "9999-9999-9999", "9999 999999 9999", "9999-999999-9999"),
+            shaped=True,
+        ),
+    )
+}

@@ -7,21 +7,24 @@ from typing import NamedTuple
 
 from llmos.data.steps.personal_data.banking import CREDIT_CARD, IBAN
 from llmos.data.steps.personal_data.contact import EMAIL
+from llmos.data.steps.personal_data.excerpts import excerpts_of
 from llmos.data.steps.personal_data.keys import API_KEY
-from llmos.data.steps.personal_data.national_ids import COUNTRIES
+from llmos.data.steps.personal_data.national_ids import COUNTRIES, IN_TEXT
 from llmos.data.steps.personal_data.network import IP_ADDRESS
-from llmos.data.steps.personal_data.patterns import Finder
+from llmos.data.steps.personal_data.patterns import Finders
 from llmos.data.steps.personal_data.phones import PHONE
-from llmos.data.steps.personal_data.view import view_of
 from llmos.data.steps.personal_data.wallets import CRYPTO_WALLET
 
-KINDS: dict[str, tuple[Finder, ...]] = {
+KINDS: dict[str, Finders] = {
     "api_key": API_KEY,
     "crypto_wallet": CRYPTO_WALLET,
     "iban": IBAN,
     "email": EMAIL,
     "credit_card": CREDIT_CARD,
-    "national_id": tuple(finder for finders in COUNTRIES.values() for finder in finders),
+    "national_id": {
+        "text": IN_TEXT,
+        "numbers": tuple(finder for finders in COUNTRIES.values() for finder in finders),
+    },
     "ip_address": IP_ADDRESS,
     "phone": PHONE,
 }
@@ -40,15 +43,15 @@ class Found(NamedTuple):
 
 def find(text: str, kinds: Iterable[str] = ()) -> list[Found]:
     """The personal data of these kinds (none named: all), in order, none over another."""
-    view = view_of(text)
-    wanted = frozenset(kinds) or KINDS.keys()
-    ranked = sorted(
-        (start, -end, rank, kind)
-        for rank, (kind, finders) in enumerate(KINDS.items())
-        if kind in wanted
-        for finder in finders
-        for start, end in finder.spans(view)
-    )
+    wanted = [name for name in KINDS if name in frozenset(kinds)] or list(KINDS)
+    ranked: list[tuple[int, int, int, str]] = []
+    for scope, excerpt in excerpts_of(text).items():
+        for rank, kind in enumerate(wanted):
+            for finder in KINDS[kind].get(scope, ()):
+                for start, end in finder.spans(excerpt.view):
+                    placed = excerpt.placed(start)
+                    ranked.append((placed, start - end - placed, rank, kind))
+    ranked.sort()
     kept: list[Found] = []
     last = -1  # rank of the last one kept
     for start, negative_end, rank, kind in ranked:

@@ -10,7 +10,7 @@ import binascii
 import json
 import re
 
-from llmos.data.steps.personal_data.patterns import Bounds, Finder, Pattern
+from llmos.data.steps.personal_data.patterns import Bounds, Finder, Finders, Pattern
 from llmos.data.steps.personal_data.view import View
 
 _FEWEST_CHARACTERS = 6
@@ -40,20 +40,19 @@ def _secret(view: View, match: re.Match[str]) -> Bounds | None:
 def _key(prefix: str, rest: str) -> Pattern:
     """A key that begins with `prefix` where a word begins."""
     literal = re.escape(prefix)
-    return Pattern(
-        re.compile(rf"{literal}(?<![\w\-]{literal}){rest}(?![\w\-])"), (prefix,), _varied
-    )
+    regex = rf"{literal}(?<![\w\-]{literal}){rest}(?![\w\-])"
+    return Pattern(re.compile(regex), _varied, (prefix,))
 
 
-API_KEY: tuple[Finder, ...] = (
-    # RFC 7468 and its kin: OpenSSH, PGP; the whole block
-    Pattern(
-        re.compile(
-            r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^\-]|-(?!----))++"
-            r"-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
-        ),
-        ("PRIVATE KEY",),
+# RFC 7468 and its kin of OpenSSH and PGP: the whole block
+_PRIVATE_KEY = Pattern(
+    re.compile(
+        r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[^\-]|-(?!----))++"
+        r"-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----"
     ),
+    hints=("PRIVATE KEY",),
+)
+_TOKENS: tuple[Finder, ...] = (
     # AWS, IAM identifiers: unique ids; the secret is 40 characters of Base64 behind its name
     *(_key(prefix, "[A-Z2-7]{16}") for prefix in ("AKIA", "ASIA")),
     _key("AKIAIOSFODNN7EXAMPLE", ""),
@@ -61,8 +60,8 @@ API_KEY: tuple[Finder, ...] = (
         re.compile(
             r"secret_access_key[\"']? ?[:=]{1,2} ?[\"']?([A-Za-z0-9/+]{40})(?![\w/+=])", re.I
         ),
-        ("secret_access_key", "SECRET_ACCESS_KEY"),
         _secret,
+        ("secret_access_key", "SECRET_ACCESS_KEY"),
     ),
     # GitHub: "Behind GitHub's new authentication token formats"; GitLab: token prefixes
     *(_key(f"gh{kind}_", "[A-Za-z0-9]{36,251}+") for kind in "pousr"),
@@ -90,7 +89,8 @@ API_KEY: tuple[Finder, ...] = (
         re.compile(
             r"eyJ(?<![\w\-]eyJ)[\w\-]{10,4096}+\.[\w\-]{4,65536}+\.[\w\-]{16,1024}+(?![\w\-])"
         ),
-        ("eyJ",),
         _web_token,
+        ("eyJ",),
     ),
 )
+API_KEY: Finders = {"text": (_PRIVATE_KEY,), "tokens": _TOKENS}

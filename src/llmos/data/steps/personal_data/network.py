@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from llmos.data.steps.personal_data.patterns import Bounds, Finder, Pattern
+from llmos.data.steps.personal_data.patterns import Bounds, Finders, Pattern
 from llmos.data.steps.personal_data.view import View
 
 _VERSION = re.compile(
@@ -36,24 +36,30 @@ def _v4(view: View, match: re.Match[str]) -> Bounds | None:
 
 def _v6(view: View, match: re.Match[str]) -> Bounds | None:
     """All eight groups, or a shortened one of the block in use, 2000::/3 (IANA)."""
-    found = view.plain[match.start() : match.end()]
-    if "::" in found and not (found[0] in "23" and len(found.partition(":")[0]) == 4):
+    start, end = match.span()
+    before = _GROUPS.match(view.plain[max(0, start - _V6_CHARACTERS) : start][::-1])
+    behind = _GROUPS.match(view.plain, end, end + _V6_CHARACTERS)
+    start -= before.end() if before else 0
+    end = behind.end() if behind else end
+    found = view.plain[start:end].rstrip(":")
+    if view.plain[start - 1 : start].isalnum() or view.plain[end : end + 1].isalnum():
         return None
-    return match.span() if _ip(found) else None
+    if "::" in found and not (found[0] in "23" and found.find(":") == 4):
+        return None
+    return (start, start + len(found)) if _ip(found) else None
 
 
-IP_ADDRESS: tuple[Finder, ...] = (
-    Pattern(
-        re.compile(r"9(?<![9Aa.\-]9)(?<!9,9)9{0,2}(?:\.9{1,3}){3}(?![9Aa])(?!\.9)"),
-        ("9.9",),
-        _v4,
-        shaped=True,
-    ),
-    Pattern(
-        re.compile(
-            r"[0-9A-Fa-f](?<![\w:.][0-9A-Fa-f])[0-9A-Fa-f]{0,3}+:[0-9A-Fa-f:]{2,35}+(?![\w:])"
+_V6_CHARACTERS = 39
+_GROUPS = re.compile(r"[0-9A-Fa-f:]+")
+IP_ADDRESS: Finders = {
+    "text": (
+        Pattern(
+            re.compile(r"9(?<![9Aa.\-]9)(?<!9,9)9{0,2}(?:\.9{1,3}){3}(?![9Aa])(?!\.9)"),
+            _v4,
+            shapes=(".9.9", ".99.9", ".999.9"),
+            shaped=True,
         ),
-        (":",),
-        _v6,
-    ),
-)
+        # From a group within on, as a digit would stop the search too often.
+        Pattern(re.compile(r":[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:]*+"), _v6),
+    )
+}

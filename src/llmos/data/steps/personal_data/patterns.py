@@ -7,57 +7,59 @@ a string search, and says only then what may not stand before; none may take mor
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple, Protocol
 
 from llmos.data.steps.personal_data.view import View
 
 Bounds = tuple[int, int]
+"""Where something begins and ends, in characters."""
 Check = Callable[[View, re.Match[str]], Bounds | None]
+"""Says what part of a match is personal data; None: none of it."""
+Scope = Literal["text", "numbers", "tokens"]
 _CONTEXT_CHARACTERS = 48
 
 
 class Finder(Protocol):
-    """Gives where a kind of personal data stands in a text: (start, end), in order."""
+    """Gives where a kind of personal data stands, in order."""
 
     def spans(self, view: View) -> Iterator[Bounds]: ...
 
 
-def whole(view: View, match: re.Match[str]) -> Bounds | None:
-    """A check that is content with what the expression found."""
-    return match.span()
+Finders = Mapping[Scope, tuple[Finder, ...]]
+"""Finders by what they look at: all of a text, or excerpts of it (see `excerpts`)."""
 
 
 class Pattern(NamedTuple):
-    """Found by a regular expression over the plain text, or over its shape.
+    """Found by a regular expression over the plain text, or if `shaped` over its shape.
 
-    `hints` are strings of which one must be in the text, or with `shaped_hints` in its shape (none:
-    always looked for); `check` says what part of a match it is, or None for not at all.
+    Looked for only where one of `hints` is in the plain text and one of `shapes` in its shape
+    (none: always).
     """
 
     regex: re.Pattern[str]
+    check: Check | None = None
     hints: tuple[str, ...] = ()
-    check: Check = whole
+    shapes: tuple[str, ...] = ()
     shaped: bool = False
-    shaped_hints: bool = False
 
     def spans(self, view: View) -> Iterator[Bounds]:
         """Where it stands in the text."""
-        hinted = view.shape if self.shaped or self.shaped_hints else view.plain
-        if self.hints and not any(hint in hinted for hint in self.hints):
+        if self.hints and not any(hint in view.plain for hint in self.hints):
+            return
+        if self.shapes and not any(shape in view.shape for shape in self.shapes):
             return
         for match in self.regex.finditer(view.shape if self.shaped else view.plain):
-            bounds = self.check(view, match)
+            bounds = self.check(view, match) if self.check else match.span()
             if bounds:
                 yield bounds
 
 
 class Form(NamedTuple):
-    """A number of one fixed form, such as 999-99-9999 (9 a digit, A a capital, a a small letter).
+    """A number of one fixed shape, such as 999-99-9999.
 
-    `check` is called with the digits and letters alone. Where `words` is given, the number counts
-    only if that expression is found, in small letters, just before it. A number that goes on on
-    either side, as in a row of a table, is another number.
+    `check` is called with its digits and letters alone. Where `words` is given, the number counts
+    only if that expression is found, in small letters, just before it.
     """
 
     shape: str
@@ -78,7 +80,10 @@ class Form(NamedTuple):
 
 
 def form(shape: str, check: Callable[[str], bool], words: re.Pattern[str] | None = None) -> Form:
-    """A form by its shape; separators before or behind which a number would go on are known."""
+    """A number of this shape: 9 stands for a digit, A for a capital, a for a small letter.
+
+    One that goes on on either side, as in a row of a table, is another number.
+    """
     literal = re.escape(shape)
     joints = r"[ .,/:\-]" if " " in shape else r"[.,/:\-]"
     regex = rf"{literal}(?![9Aa])(?!{joints}9)(?<![9Aa+]{literal})(?<!9{joints}{literal})"

@@ -7,7 +7,7 @@ import re
 _TELEPHONE = (
     r"(?<!<)\b(?:phones?|telephone|tel|tél|téléphone|telefon[eo]?|teléfono|telefoon|telefonnummer|"
     r"telepon|mobiles?|mobil|móvil|cell|cellphone|celular|cellulare|cellulaire|portable|handy|"
-    r"whatsapp|fax|téléfax|telefax|desk|hotline|call|text|sms|ring|dial|reach|contact|"
+    r"whatsapp|fax|téléfax|telefax|desk|hotline|call|text (?:me|us|to)|sms|ring|dial|reach|contact|"
     r"messages? (?:to|at|on)|answering (?:at|on)|тел|телефон\w*|моб|звоните|điện thoại)"
 )
 _WITHOUT_SPACES = (
@@ -21,6 +21,8 @@ _BETWEEN = (
 BEFORE = re.compile(rf"(?:{_TELEPHONE}|{_WITHOUT_SPACES})(?:{_BETWEEN})*+$")
 """A word for a telephone, or for using it, and little more: "call me at "."""
 BEHIND = re.compile(
-    r"[ \-]{1,3}\(?(?:office|fax|mobile|cell|phone|desk)\b[ )]?(?:[\n\\,;.]|$)", re.I
+    r"[ \-]{1,3}\(?(?:office|fax|mobile|cell|phone|desk)\b[ )]?(?:[\n\\,;.]|$)", re.IGNORECASE
 )
 """A label behind the number, as in addresses: "450 0840 office"."""
+LABELS = ("ffice", "ax", "obile", "ell", "hone", "esk")
+"""One of these is in a text with such a label, unless that is all in capitals."""

@@ -6,7 +6,7 @@ import hashlib
 import re
 
 from llmos.data.steps.personal_data.keccak import keccak_256
-from llmos.data.steps.personal_data.patterns import Bounds, Finder, Pattern
+from llmos.data.steps.personal_data.patterns import Bounds, Finders, Pattern
 from llmos.data.steps.personal_data.view import View
 
 _BASE58 = {c: n for n, c in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
@@ -75,21 +75,23 @@ def _ethereum(view: View, match: re.Match[str]) -> Bounds | None:
     return match.span() if is_ethereum(match[0]) else None
 
 
-CRYPTO_WALLET: tuple[Finder, ...] = (
-    # 25 to 52 characters; a first one that some coin's addresses or private keys have
-    Pattern(
-        re.compile(r"[1359ADKLMTX](?<!\w[1359ADKLMTX])[1-9A-HJ-NP-Za-km-z]{24,51}+(?!\w)"),
-        check=_base58,
-    ),
-    Pattern(
-        re.compile(r"(?<!\w)(?:bc|tb|ltc)1[02-9ac-hj-np-z]{14,74}(?!\w)"),
-        ("bc1", "tb1", "ltc1"),
-        _segwit,
-    ),
-    Pattern(
-        re.compile(r"(?<!\w)(?:BC|TB|LTC)1[02-9AC-HJ-NP-Z]{14,74}(?!\w)"),
-        ("BC1", "TB1", "LTC1"),
-        _segwit,
-    ),
-    Pattern(re.compile(r"0x(?<!\w0x)[0-9A-Fa-f]{40}(?!\w)"), ("0x",), _ethereum),
-)
+CRYPTO_WALLET: Finders = {
+    "tokens": (
+        # 25 to 52 characters; the first is one that some coin's addresses or private keys have
+        Pattern(
+            re.compile(r"[1359ADKLMTX](?<!\w[1359ADKLMTX])[1-9A-HJ-NP-Za-km-z]{24,51}+(?!\w)"),
+            _base58,
+        ),
+        Pattern(
+            re.compile(r"(?<!\w)(?:bc|tb|ltc)1[02-9ac-hj-np-z]{14,74}(?!\w)"),
+            _segwit,
+            ("bc1", "tb1", "ltc1"),
+        ),
+        Pattern(
+            re.compile(r"(?<!\w)(?:BC|TB|LTC)1[02-9AC-HJ-NP-Z]{14,74}(?!\w)"),
+            _segwit,
+            ("BC1", "TB1", "LTC1"),
+        ),
+        Pattern(re.compile(r"0x(?<!\w0x)[0-9A-Fa-f]{40}(?!\w)"), _ethereum, ("0x",)),
+    )
+}

@@ -15,7 +15,7 @@ from collections import Counter
 from llmos.data.sentences import sentences
 from llmos.data.steps.quality.page import Page
 from llmos.data.steps.quality.scripts import HAS_UNSPACED, WITHOUT_SENTENCE_MARKS
-from llmos.data.steps.quality.words import WORD, chunks_of, word_table
+from llmos.data.steps.quality.words import chunks_of, word_table
 from llmos.data.steps.step import Drop
 
 FEWEST_SENTENCES = 5  # 2.2: "fewer than 5 sentences" (3 in version 1 of the paper)
@@ -80,10 +80,7 @@ def _has_words(line: str) -> bool:
     """Whether a line without enough blanks has enough words, as few scripts leave them out."""
     if line.isascii() or not HAS_UNSPACED.search(line):
         return False
-    return any(
-        word_table().words(part).proper >= FEWEST_LINE_WORDS * WORD
-        for part in (line[:_SAMPLE], line)
-    )
+    return any(word_table().has_words(part, FEWEST_LINE_WORDS) for part in (line[:_SAMPLE], line))
 
 
 def _has_long_word(line: str) -> bool:

@@ -13,7 +13,7 @@ from collections import Counter
 from llmos.data.languages import script_of
 from llmos.data.steps.quality.page import Page, repeated
 from llmos.data.steps.quality.scripts import SENTENCE_MARKS, WIDE
-from llmos.data.steps.quality.words import WORD
+from llmos.data.steps.quality.words import WORD, surely_more_words
 from llmos.data.steps.step import Drop
 
 # 3.5: "the fraction of lines ending with punctuation <= 0.12", "the fraction of characters in
@@ -61,8 +61,6 @@ def _lengths(text: str, lines: list[str]) -> str:
 
 
 def _is_list(page: Page, breaks: int) -> bool:
-    enough = int(breaks / LINES_PER_WORD) + 1
-    # Where so many chunks are met at the beginning, there is no need to count the words.
-    if len(page.text.split(None, enough)) > enough:
+    if surely_more_words(page.text, int(breaks / LINES_PER_WORD) + 1):
         return False
     return breaks * WORD > LINES_PER_WORD * page.words.total

@@ -17,13 +17,14 @@ from llmos.errors import UsageError
 from llmos.recipe_preparation import QUALITY_RULES
 
 RULES: dict[str, Callable[[Page, Counter[str]], Page | Drop]] = {
-    "gopher_repetition": repetition,
     "gopher": gopher,
+    "gopher_repetition": repetition,
     "c4": c4,
     "fineweb": fineweb,
 }
-"""Each set of rules by its name, in FineWeb's order (arXiv 2406.17557, 3.5): that order decides,
-not the one in which a recipe names them, as C4's rules take lines out."""
+"""Each set of rules by its name, in the order in which they are asked, however a recipe names them:
+texts that are too long are told first, and C4's rules take lines out before FineWeb's look at them
+(as in arXiv 2406.17557, 3.5)."""
 
 
 @dataclass(frozen=True)

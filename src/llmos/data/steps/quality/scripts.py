@@ -31,12 +31,12 @@ to 1.44), pythainlp on Thai (3.31), laonlp, khmer-nltk and pyidaungsu on the lit
 Lao, Khmer and Burmese: take those three for rough. Katakana words stand out by themselves.
 """
 
-_UNSPACED = _HAN + _HIRAGANA + _KATAKANA + "".join(a + b for a, b, _ in _SOUTH_EAST)
+_UNSPACED = "".join(LETTERS_PER_WORD) + _KATAKANA
 HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
 CHUNKS = re.compile(
     f"[{_HAN}{_HIRAGANA}]|[{_KATAKANA}]+|"
     + "|".join(f"[{letters}][{marks}]*" for letters, marks, _ in _SOUTH_EAST)
-    + rf"|[^\s{_HAN}{_HIRAGANA}{_KATAKANA}{''.join(letters for letters, _, _ in _SOUTH_EAST)}]+"
+    + rf"|[^\s{_UNSPACED}]+"
 )
 """What lies between blanks, cut further at each letter of these scripts and around Katakana."""
 

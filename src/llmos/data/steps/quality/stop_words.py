@@ -69,7 +69,7 @@ def _pattern(language: str) -> re.Pattern[str] | None:
         return None
     alternatives = "|".join(sorted(set(words.split()), key=len, reverse=True))
     return re.compile(
-        alternatives if language in _ATTACHED else rf"(?<!\S)(?:{alternatives})(?!\S)"
+        alternatives if language in _ATTACHED else rf"(?<!\w)(?:{alternatives})(?!\w)"
     )
 
 

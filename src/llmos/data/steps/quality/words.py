@@ -6,6 +6,7 @@ megabytes of a language most chunks are known, and a text costs one look-up per 
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import unicodedata
@@ -13,16 +14,19 @@ from array import array
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from hashlib import blake2b
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from llmos.data.steps.quality.scripts import CHUNKS, HAS_UNSPACED, LETTERS_PER_WORD
 
-MOST_CHUNKS = 1 << 18
-"""Chunks remembered before the table starts anew: about 60 MB."""
+MOST_CHUNKS = 1 << 17
+"""Chunks remembered before the table starts anew: about 40 MB."""
 MOST_CHARACTERS = 1 << 24
 """Characters of chunks remembered, so that texts of endless words do not fill the memory."""
+LONGEST_CHUNK = 100_000
+"""Characters of a chunk above which it is one word and not cut: such a thing is no text."""
 WORD = 1000
 """Weights are thousandths of a word, so that sums are exact."""
 
@@ -40,7 +44,8 @@ _ADDRESS = re.compile(r"https?://|www\.")
 _INNER_MARKS = frozenset("-/\\@%")  # they belong to the word that they stand before or after
 # Words that keep their full stop; so do initials (J., U.S., e.g.).
 _ABBREVIATED = re.compile(
-    r"(?:Mrs?|Ms|Messrs|Dr|St|Prof|Jr|Sr|Gen|Rev|Co|Corp|Inc|Ltd|vs|(?:\w\.)*\w)\."
+    r"(?:Mrs?|Ms|Messrs|Dr|St|Prof|Jr|Sr|Gen|Rev|Co|Corp|Inc|Ltd|vs"
+    r"|(?:[^\W\d_]\.)+[^\W\d_]|[^\W\d_a-z])\."
 )
 _PUNCTUATION = ("Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "Sc", "So")
 
@@ -61,7 +66,7 @@ def split_chunk(chunk: str) -> list[str]:
     not, "don't" is two words, an initial keeps its full stop. Of its lists of abbreviations only
     the most frequent are here; those of units and emoticons are left out.
     """
-    if chunk.isalpha():
+    if chunk.isalpha() or len(chunk) > LONGEST_CHUNK:
         return [chunk]
     marks = _end_marks()
     start, end = 0, len(chunk)
@@ -175,7 +180,7 @@ class WordTable(dict[str, int]):
             self._rows.extend((WORD, WORD, WORD, WORD, len(chunk), first, 1))
             self._hashes.append(_hash(chunk))
             self._lengths.append(len(chunk))
-        elif HAS_UNSPACED.match(chunk):
+        elif not chunk.isascii() and HAS_UNSPACED.match(chunk):
             weight = next((w for letter, w in self._weights if letter.match(chunk)), WORD)
             self._rows.extend((weight, weight, weight, 0, 0, first, 1))
             self._hashes.append(_hash(chunk))
@@ -198,10 +203,15 @@ class WordTable(dict[str, int]):
         tokens = self._tokens(rows[:, 5], rows[:, 6])
         return Words(total, proper, alphabetic, spaced, letters, tokens)
 
+    def has_words(self, text: str, number: int) -> bool:
+        """Whether a short text has so many words, punctuation marks not counted."""
+        proper = (self._rows[7 * self[chunk] + 1] for chunk in chunks_of(text))
+        return sum(proper) >= number * WORD
+
     def _tokens(self, firsts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Tokens:
         """The words of chunks that begin at these places and have so many words."""
         stops = np.cumsum(sizes)
-        places = np.arange(int(stops[-1])) + np.repeat(firsts - (stops - sizes), sizes)
+        places = np.arange(int(sizes.sum())) + np.repeat(firsts - (stops - sizes), sizes)
         lengths = np.frombuffer(self._lengths, np.int64)[places]
         ends = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(np.abs(lengths), out=ends[1:])
@@ -226,6 +236,19 @@ def chunks_of(text: str) -> list[str]:
     if text.isascii() or not HAS_UNSPACED.search(text):
         return text.split()
     return CHUNKS.findall(text)
+
+
+def surely_more_words(text: str, number: int) -> bool:
+    """Whether a text plainly has more words (with punctuation marks) than `number`.
+
+    Told by its beginning, without cutting the rest. False says nothing.
+    """
+    if len(text) <= number:
+        return False
+    if text.isascii() or not HAS_UNSPACED.search(text):
+        return len(text.split(None, number)) > number
+    letters = number * math.ceil(max(LETTERS_PER_WORD.values()))
+    return next(islice(CHUNKS.finditer(text), letters, None), None) is not None
 
 
 @cache

@@ -24,4 +24,6 @@ COUNTRIES: dict[str, tuple[Finder, ...]] = {
     "IT": italy.FINDERS,
     "US": united_states.FINDERS,
 }
-"""By ISO 3166-1 code."""
+"""By ISO 3166-1 code; numbers of seven digits or more close together."""
+IN_TEXT: tuple[Finder, ...] = (*brazil.IN_TEXT, *india.IN_TEXT, *united_kingdom.IN_TEXT)
+"""Those with fewer."""

@@ -37,17 +37,21 @@ def is_cnpj(characters: str) -> bool:
 
 
 def _cnpj(view: View, match: re.Match[str]) -> Bounds | None:
-    start, end = match.span()
-    return match.span() if is_cnpj(compact(view.plain[start:end])) else None
+    """From the slash on it is found, which is rarer than digits; ten characters are before it."""
+    start, end = match.start() - 10, match.end()
+    return (start, end) if is_cnpj(compact(view.plain[start:end])) else None
 
 
 FINDERS: tuple[Finder, ...] = (
     *(form(shape, is_cpf) for shape in ("99999999999", "999.999.999-99", "999999999-99")),
     form("9" * 14, is_cnpj),
-    # 12.ABC.345/01DE-35, digits or capitals
+)
+IN_TEXT: tuple[Finder, ...] = (
+    # 12.ABC.345/01DE-35: too few digits in a row to be an excerpt
     Pattern(
-        re.compile(r"[9A]{2}(?<![9Aa][9A]{2})\.[9A]{3}\.[9A]{3}/[9A]{4}-99(?![9Aa])"),
-        ("-99",),
+        re.compile(
+            r"/(?<=[9A]{2}\.[9A]{3}\.[9A]{3}/)(?<![9Aa][9A]{2}\.[9A]{3}\.[9A]{3}/)[9A]{4}-99(?![9Aa])"
+        ),
         _cnpj,
         shaped=True,
     ),

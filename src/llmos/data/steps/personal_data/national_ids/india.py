@@ -10,7 +10,7 @@ from llmos.data.steps.personal_data.patterns import Finder, form
 _WORDS = re.compile(r"(?:aadhaar|aadhar|uidai|\buid\b|आधार|ஆதார்|ఆధార్|আধার)[^\n]*$")
 # Income Tax Department, "Permanent Account Number": the fourth letter tells who holds it. How its
 # last letter is reckoned is not published.
-_PAN = re.compile(r"[A-Z]{3}[ABCFGHJLPT][A-Z](?!0000)\d{4}[A-Z]")
+_PAN = re.compile(r"[A-Z]{3}[ABCFGHJKLPT][A-Z](?!0000)\d{4}[A-Z]")
 
 
 def is_aadhaar(digits: str) -> bool:
@@ -27,5 +27,5 @@ def is_pan(characters: str) -> bool:
 FINDERS: tuple[Finder, ...] = (
     *(form(shape, is_aadhaar) for shape in ("9999 9999 9999", "9999-9999-9999")),
     form("999999999999", is_aadhaar, _WORDS),
-    form("AAAAA9999A", is_pan),
 )
+IN_TEXT: tuple[Finder, ...] = (form("AAAAA9999A", is_pan),)

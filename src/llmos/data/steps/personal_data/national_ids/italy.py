@@ -40,10 +40,13 @@ def _tax_code(view: View, match: re.Match[str]) -> Bounds | None:
     return match.span() if is_tax_code(view.plain[start:end]) else None
 
 
-# Any shape of six letters and ten of both: capitals throughout, or small letters throughout.
+# In capitals throughout or in small letters throughout.
 FINDERS: tuple[Finder, ...] = tuple(
     Pattern(
-        re.compile(rf"{c * 6}(?<![9Aa]{c * 6})[9{c}]{{9}}{c}(?![9Aa])"), (c * 6,), _tax_code, True
+        re.compile(rf"{c * 6}(?<![9Aa]{c * 6})[9{c}]{{9}}{c}(?![9Aa])"),
+        _tax_code,
+        shapes=(c * 6,),
+        shaped=True,
     )
     for c in "Aa"
 )

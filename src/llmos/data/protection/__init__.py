@@ -1,0 +1,1 @@
+"""What a member never wants to be trained on: its own patterns."""
