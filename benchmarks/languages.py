@@ -88,6 +88,7 @@ def declaration(data: Path) -> Iterator[tuple[str, str]]:
         name = path.removeprefix("udhr/")
         named, _, ending = name.rpartition("-")
         language = DECLARATION.get(re.split("[-_]", named)[0], "")
+        language = "nn" if named.endswith("Nynorsk") else language
         if language and ending in ENCODINGS and name not in MISNAMED:
             text = archive.read(path).decode(ENCODINGS[ending], "ignore")  # cut at 10,000 bytes
             yield language, normalize_text(text)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from llmos.cli import data_crawl, data_optout, data_pack
 from llmos.errors import UsageError
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON
@@ -191,3 +192,8 @@ def summary(card: JSON) -> str:
     if card["problems"]:
         lines.append("  which: problems.jsonl")
     return "\n".join(lines)
+
+
+app.command()(data_crawl.crawl)
+app.command()(data_pack.pack)
+app.command()(data_optout.optout)

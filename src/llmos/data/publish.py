@@ -122,9 +122,9 @@ def _check_text(folder: Path, how: Publication) -> None:
 
 def render_readme(card: JSON, how: Publication) -> str:
     """The card of the data set as the Hugging Face hub reads it: YAML, then Markdown."""
-    parts = [_front_matter(card, how), f"# {card['name']}\n", _WORDS[how.level]]
+    parts = [_front_matter(card, how), f"# {' '.join(card['name'].split())}\n", _WORDS[how.level]]
     if how.contact:
-        parts.append(f"Contact: {how.contact}\n")
+        parts.append(f"Contact: {' '.join(how.contact.split())}\n")
     parts.append(_obligations(card))
     if how.level != "metadata":
         parts.append(render_card(card))

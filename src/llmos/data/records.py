@@ -9,8 +9,8 @@
 | question | context, question, answer, start (in characters)| context, question | context    |
 
 `text` is what a model reads or writes, for the tokenizer: a label is neither, an answer stands in
-its context. A record that says its `lang` or `language`, its `licence` or `license` and its `url`
-keeps them.
+its context. A record that says its `lang` or `language`, its `licence` or `license`, its `url` and
+(where it was prepared) its `source_name` keeps them.
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ def _document(row: Row, text: str, fields: dict[str, str] | None = None, key: st
         fields or {},
         key,
         language=_stated(row, "lang", "language"),
+        source=_stated(row, "source_name"),
         licence=_stated(row, "licence", "license"),
         url=_stated(row, "url"),
     )

@@ -43,10 +43,12 @@ from llmos.storage import (
 
 CHUNK_BYTES = 64 << 20
 """Text of one task: a kill loses at most so much work."""
-BATCH_CHARACTERS = 1 << 20
+BATCH_CHARACTERS = 1 << 18
 """Text that is tokenised at once. A longer text is tokenised in parts of about as many bytes, cut
 at paragraph ends, so that memory stays flat; its tokens can be others at the cuts than they are
 in the whole text."""
+CACHED_WORDS = 1 << 17
+"""Words whose tokens the tokenizer remembers, some 20 MB; its usual 10,000 are full after 1 MB."""
 HELD_TOKENS = 1 << 21
 """Tokens held back before they are written, over all files of a chunk."""
 Progress = Callable[[int, int], None]
@@ -223,6 +225,8 @@ def _tokenizer(path: Path) -> Any:
     tokenizer = Tokenizer.from_file(str(path))
     # A text may spell a special token; it must not become one.
     tokenizer.encode_special_tokens = True
+    if resize := getattr(tokenizer.model, "_resize_cache", None):  # BPE and Unigram have one
+        resize(CACHED_WORDS)
     return tokenizer
 
 

@@ -150,8 +150,8 @@ def parse(text: str) -> Any:
     for attempt in (text, usual):
         try:
             parsed = _spdx().parse(attempt, strict=True)
-        except (ExpressionError, RecursionError):
-            continue
+        except (ExpressionError, AssertionError, IndexError, RecursionError):
+            continue  # the library raises any of these for what is no expression
         unknown = _spdx().unknown_license_symbols(parsed)
         if parsed is not None and all(_REFERENCE.fullmatch(symbol.key) for symbol in unknown):
             return parsed.simplify()

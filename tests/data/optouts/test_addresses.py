@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmos.data.optouts.addresses import Address, address, domains_of, without_www
@@ -38,6 +38,7 @@ def test_what_is_no_address(url: str) -> None:
     assert address(url) is None
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_can_be_asked(url: str) -> None:
     found = address(url)

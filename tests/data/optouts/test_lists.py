@@ -68,7 +68,7 @@ def test_files_of_the_sites_themselves(tmp_path: Path) -> None:
     )
     _write(tmp_path, "sites/ai.example/ai.txt", "User-Agent: *\nDisallow: *.html\n")
     _write(tmp_path, "sites/more.txt", "list.example\n")
-    _write(tmp_path, "sites/.DS_Store", "\x00\x01")
+    _write(tmp_path, "sites/example.org/.DS_Store", "\x00\x01")
     lists = load([tmp_path / "sites"])
     assert lists.which("https://www.example.org/a/b") == "example.org/robots.txt"
     assert lists.which("https://example.org/b") == ""

@@ -49,7 +49,7 @@ texts = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(texts, min_size=1, max_size=4), texts)
 def test_runs_are_those_of_a_brute_force(held_out: list[str], text: str) -> None:
     expected = set().union(*(_runs(one, 4) for one in held_out))

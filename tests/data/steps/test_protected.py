@@ -57,7 +57,7 @@ def test_lines(tmp_path: Path, line: str, yes: str, no: str) -> None:
     assert not _matches(tmp_path, line, no)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from((r"\w", r"\d", r"\s", r"\W", "[a\\d]", "[^\\s]", "a", "+", "é", "٣", ".")),
@@ -148,7 +148,7 @@ def test_proof(tmp_path: Path, prepare_folder: Callable[..., JSON]) -> None:
 
 
 def test_many_patterns_at_once(tmp_path: Path) -> None:
-    names = [f"Name{n:05d} Surname{n * 7:06d}" for n in range(3000)]
+    names = [f"Name{n:05d} Surname{n * 7:06d}" for n in range(1000)]
     patterns = Patterns.load(_file(tmp_path, *names))
-    assert patterns.lines(f"so said name02999\nsurname{2999 * 7:06d} then") == [3000]
+    assert patterns.lines(f"so said name00999\nsurname{999 * 7:06d} then") == [1000]
     assert patterns.lines("nobody " * 1000) == []

@@ -84,9 +84,9 @@ def _files(path: Path) -> list[tuple[Path, str]]:
         return [(path, f"{_site(path).name}/{path.name}" if in_site else path.name)]
     if not path.is_dir():
         raise DataError(f"{path} does not exist: name a list of domains that opted out")
-    found = sorted(file for file in path.rglob("*") if file.is_file())
-    named = [(file, file.relative_to(path).as_posix()) for file in found]
-    return [(f, n) for f, n in named if f.name in SITE_FILES or not n.startswith((".", "/."))]
+    found = (file for file in sorted(path.rglob("*")) if file.is_file())
+    named = ((file, file.relative_to(path).as_posix()) for file in found)
+    return [(f, name) for f, name in named if f.name in SITE_FILES or "/." not in f"/{name}"]
 
 
 def _site(file: Path) -> Path:

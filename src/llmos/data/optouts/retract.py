@@ -67,14 +67,15 @@ def retract(folder: Path, lists: Iterable[str | Path]) -> Retraction:
     held = f"another process is taking documents out of {folder}: wait for it"
     lock = folder.with_name(f".{folder.name}.lock")
     with exclusive_lock(lock, held):
-        repair(folder)
-        new = folder.with_name(f".{folder.name}.new")
-        with storage_errors(new):
-            if new.exists():  # a call before was killed
-                shutil.rmtree(new)
-        found = _retract(folder, new, lists)
-        lock.unlink()
-    return found
+        try:
+            repair(folder)
+            new = folder.with_name(f".{folder.name}.new")
+            with storage_errors(new):
+                if new.exists():  # a call before was killed
+                    shutil.rmtree(new)
+            return _retract(folder, new, lists)
+        finally:
+            lock.unlink()
 
 
 def _retract(folder: Path, new: Path, lists: Iterable[str | Path]) -> Retraction:

@@ -32,7 +32,6 @@ WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32")
 """Encodings in which the byte 0x0A is not always a line end."""
 _ESCAPES = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$", "iso2022_jp_2"))
 _HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")  # RFC 1843
-_C1 = re.compile(rb"[\x80-\x9f]")
 _CODECS = {
     "big5": "big5hkscs",
     "euc-kr": "cp949",
@@ -134,9 +133,4 @@ def _guessed(data: bytes) -> str:
 
     lines = [line for line in data.split(b"\n") if not line.isascii()]
     sample = b"\n".join(lines)[:SAMPLE]
-    found = codec(chardetng_py.detect(sample, allow_utf8=False)) or "cp1252"
-    if found == "cp1250" and not _C1.search(data):
-        # The two differ in letters that windows-1250 has at 0x80-0x9F (š, ž, ť, ś, ź): the
-        # detector takes windows-1250 for the more likely one even where there are none of these.
-        return "iso8859-2"
-    return found
+    return codec(chardetng_py.detect(sample, allow_utf8=False)) or "cp1252"

@@ -28,6 +28,9 @@ def test_lines_are_taken_out_and_counted(prose: dict[str, str]) -> None:
     outcome = step(Document(id="a", text=f"Menü\n{text}\nKontakt", language="de"), counts)
     assert outcome == Document(id="a", text=text, language="de")
     assert counts == {"c4_lines_removed": 2}
+    short = Document(id="a", text=f"Menü\n{text[:600]}" + "\nEin Wort mehr" * 40, language="de")
+    assert isinstance(Quality(("c4", "fineweb"))(short, counts), Drop)
+    assert counts == {"c4_lines_removed": 2}  # nothing is counted of what is dropped
 
 
 def test_only_the_rules_that_are_named_are_asked(prose: dict[str, str]) -> None:

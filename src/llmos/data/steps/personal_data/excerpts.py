@@ -5,7 +5,8 @@
 | numbers | seven digits or more, at most two other signs between one and the next   |
 | tokens  | twenty ASCII letters, digits, _ and - in a row                           |
 
-Rows of a table are left out: more than eight numbers of fewer than eight digits each.
+Rows of a table are left out: more than eight decimals or numbers of seven digits or fewer, with
+spaces between, and single ones behind a comma, a semicolon or a bar.
 
 Each place is taken with some of the text around it. An excerpt is a view of its own, a line each
 place; `placed` says where in the text something stands.
@@ -24,7 +25,9 @@ from llmos.data.steps.personal_data.view import View, view_of
 _AROUND = 64
 """Characters taken before and behind: more than any pattern or check looks beyond its digits."""
 _NUMBERS = re.compile(r"9(?<!99)(?:[^9,;|\n]{0,2}9){6,}+")
-_MOST_NUMBERS, _FEWEST_DIGITS = 8, 8
+_CELL = r"-?(?:9{1,7}|9+\.9+)"
+_ROW = re.compile(rf"{_CELL}(?: {{1,2}}{_CELL}){{8,}}")
+_ONE = re.compile(_CELL)
 _TOKEN = "x" * 20
 _TOKENS = re.compile(_TOKEN + "x*+")
 _TOKEN_CHARACTERS = bytes(
@@ -58,17 +61,11 @@ def excerpts_of(text: str) -> dict[Scope, Excerpt]:
 
 
 def _is_no_row(match: re.Match[str]) -> bool:
-    """Whether it is not a row of numbers, and no single number of just seven digits in one."""
-    numbers = match[0].split(" ")
-    if len(numbers) > _MOST_NUMBERS or (len(numbers) == 1 and _in_row(match)):
-        return max(map(len, numbers)) >= _FEWEST_DIGITS
-    return True
-
-
-def _in_row(match: re.Match[str]) -> bool:
-    """Whether it begins a cell of a table: then no word is before it that it is a telephone's."""
-    before = match.string[max(0, match.start() - 3) : match.start()].rstrip(" \t")
-    return before[-1:] in (",", ";", "|")
+    """Whether it is neither a row of a table nor a cell with a comma or the like before it."""
+    if _ONE.fullmatch(match[0]):
+        before = match.string[max(0, match.start() - 4) : match.start()].rstrip(" \t-")
+        return before[-1:] not in (",", ";", "|")
+    return not _ROW.fullmatch(match[0])
 
 
 def _excerpt(view: View, matches: Iterable[re.Match[str]]) -> Excerpt | None:

@@ -55,7 +55,6 @@ _PRIVATE_KEY = Pattern(
 _TOKENS: tuple[Finder, ...] = (
     # AWS, IAM identifiers: unique ids; the secret is 40 characters of Base64 behind its name
     *(_key(prefix, "[A-Z2-7]{16}") for prefix in ("AKIA", "ASIA")),
-    _key("AKIAIOSFODNN7EXAMPLE", ""),
     Pattern(
         re.compile(
             r"secret_access_key[\"']? ?[:=]{1,2} ?[\"']?([A-Za-z0-9/+]{40})(?![\w/+=])", re.I

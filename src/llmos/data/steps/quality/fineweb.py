@@ -1,4 +1,4 @@
-"""FineWeb's own rules (arXiv 2406.17557, 3.5), as datatrove's `FineWebQualityFilter` has them.
+"""FineWeb's own rules (arXiv 2406.17557, 3.6), as datatrove's `FineWebQualityFilter` has them.
 
 The marks that end a line are those of all scripts, in other languages than English also with
 closing quotation marks behind them; Thai and Lao have none and are not asked for them. A line's
@@ -16,7 +16,7 @@ from llmos.data.steps.quality.scripts import SENTENCE_MARKS, WIDE
 from llmos.data.steps.quality.words import WORD, surely_more_words
 from llmos.data.steps.step import Drop
 
-# 3.5: "the fraction of lines ending with punctuation <= 0.12", "the fraction of characters in
+# 3.6: "the fraction of lines ending with punctuation <= 0.12", "the fraction of characters in
 # duplicated lines >= 0.1" (0.01 in FineWeb's code and here), "the fraction of lines shorter than
 # 30 characters >= 0.67"
 FEWEST_ENDED_LINES = 0.12

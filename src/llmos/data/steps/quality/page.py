@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import cached_property
 
 from llmos.data.steps.quality.words import Words, word_table
@@ -32,8 +32,7 @@ class Page:
         return word_table().words(self.text)
 
 
-def repeated(parts: Iterable[str]) -> tuple[int, int]:
+def repeated(parts: Sequence[str]) -> tuple[int, int]:
     """How many of the parts stood there before, and how many characters they have."""
-    seen: set[str] = set()
-    again = [part for part in parts if part in seen or seen.add(part)]  # type: ignore[func-returns-value]
-    return len(again), sum(map(len, again))
+    different = set(parts)
+    return len(parts) - len(different), sum(map(len, parts)) - sum(map(len, different))

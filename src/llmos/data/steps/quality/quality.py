@@ -48,10 +48,12 @@ class Quality:
         if not document.text.strip():
             return Drop("quality_empty")
         page = Page(document.text, document.language)
+        found: Counter[str] = Counter()
         for name, rule in RULES.items():
             if name in self.rules:
-                outcome = rule(page, counts)
+                outcome = rule(page, found)
                 if isinstance(outcome, Drop):
                     return outcome
                 page = outcome
+        counts.update(found)  # what was done to a text that is dropped does not count
         return document if page.text is document.text else replace(document, text=page.text)

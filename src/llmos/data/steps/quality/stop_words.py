@@ -1,7 +1,7 @@
 """Whether a text has the small words that any running text of its language has.
 
 Gopher (arXiv 2112.11446, A1.1) asks for two of eight English ones. As FineWeb2 does (arXiv
-2506.20920, 4.2), other languages have lists of their own: eight or so of their most frequent words.
+2506.20920), other languages have lists of their own: eight or so of their most frequent words.
 """
 
 from __future__ import annotations

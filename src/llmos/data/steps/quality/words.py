@@ -126,7 +126,7 @@ class Tokens:
     ends: npt.NDArray[np.int64]
     """Characters up to each word, blanks not counted, and up to the end of the last."""
     gaps: npt.NDArray[np.bool_]
-    """Whether a blank belongs between the word and the next: not within unspaced text."""
+    """Whether the word is spaced text, so that a blank follows in an n-gram."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,10 @@ class WordTable(dict[str, int]):
         self._hashes = array("Q")
         self._lengths = array("q")
 
+    def _make_room(self) -> None:
+        if len(self) > MOST_CHUNKS or self._characters > MOST_CHARACTERS:
+            self._begin()
+
     def __missing__(self, chunk: str) -> int:
         """Cut a chunk that is new and give it the next number."""
         first = len(self._lengths)
@@ -194,8 +198,7 @@ class WordTable(dict[str, int]):
 
     def words(self, text: str) -> Words:
         """Cut `text` into words and count them."""
-        if len(self) > MOST_CHUNKS or self._characters > MOST_CHARACTERS:
-            self._begin()
+        self._make_room()
         chunks = chunks_of(text)
         numbers = np.fromiter(map(self.__getitem__, chunks), np.int64, len(chunks))
         rows = np.frombuffer(self._rows, np.int64).reshape(-1, 7)[numbers]
@@ -205,6 +208,7 @@ class WordTable(dict[str, int]):
 
     def has_words(self, text: str, number: int) -> bool:
         """Whether a short text has so many words, punctuation marks not counted."""
+        self._make_room()
         proper = (self._rows[7 * self[chunk] + 1] for chunk in chunks_of(text))
         return sum(proper) >= number * WORD
 
