@@ -65,8 +65,9 @@ def test_training_says_what_left_each_member_and_how_it_does(
     lines = shown.splitlines()
     assert lines[0].startswith("en: ") and "stayed" in lines[0] and lines[1].startswith("zh: ")
     assert "600 tokens, byte_bpe, sha256" in lines[2]
-    rows = {line.split()[1]: line.split() for line in lines if line.startswith("│")}
-    assert len(rows["en"]) == len(rows["zh"]) + 2  # Chinese has no tokens per word
+    cells = [[cell.strip() for cell in line.split("│")] for line in lines if line.startswith("│")]
+    per_word = {row[1]: row[3] for row in cells}
+    assert float(per_word["en"]) > 1 and per_word["zh"] == ""
 
 
 FOLDERS = {
@@ -87,6 +88,7 @@ for folder, names in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_folders_load_without_llmos(stories: dict[str, Path], tmp_path: Path) -> None:
     wanted = []
     for (algorithm, family, objective), special in FOLDERS.items():
@@ -107,7 +109,7 @@ def test_folders_load_without_llmos(stories: dict[str, Path], tmp_path: Path) ->
         size, special, tokens, decoded = json.loads(line)
         assert (size, special) == (420, FOLDERS[algorithm, family, _])
         if algorithm == "wordpiece":
-            assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]") and "found" in tokens
+            assert (tokens[0], tokens[-1]) == ("[CLS]", "[SEP]") and "##" in "".join(tokens)
             assert decoded == "Ben found a map ."  # white space is lost
         else:
             assert decoded == "Ben found a map." and any(t.startswith("▁") for t in tokens)

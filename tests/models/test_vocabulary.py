@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
 from llmos.errors import ModelError
+from llmos.models.disclosure import add_counts
 from llmos.models.pieces import count_pieces
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
 from llmos.models.vocabulary import (
@@ -22,6 +23,7 @@ from llmos.models.vocabulary import (
     T5_TOKENS,
     Vocabulary,
     special_tokens,
+    train_joint_tokenizer,
     train_tokenizer,
 )
 from llmos.recipe import Recipe
@@ -380,3 +382,64 @@ def test_segments_are_told_apart_where_they_are_asked_for() -> None:
     first, second = (len(words.encode(text)) for text in ("one", "two"))
     assert pair["token_type_ids"] == [0] * (first + 2) + [1] * (second + 1)
     assert set(words.fast_tokenizer(64)("one", "two")) == {"input_ids", "attention_mask"}
+
+
+# Other algorithms --------------------------------------------------------------------------------
+
+
+def with_algorithm(algorithm: str, family: str, objective: str, size: int) -> Vocabulary:
+    values = {"tokenizer.algorithm": algorithm}
+    return Vocabulary.of(
+        train_tokenizer(COUNTS, recipe(family, objective, size).with_values(values))
+    )
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "family", "objective", "first", "unknown"),
+    [
+        # The ids of T5 and, but for gaps, of BERT.
+        ("unigram", "t5", "seq2seq", ("<pad>", "</s>", "<unk>", SENTINELS[0]), 2),
+        ("unigram", "gpt2", "causal_lm", ("<|endoftext|>", "<|pad|>", "<unk>"), 2),
+        ("unigram", "llama", "instruction", ("<|endoftext|>", "<|pad|>", "<unk>", *ROLES), 2),
+        ("wordpiece", "bert", "masked_lm", ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), 1),
+    ],
+)
+def test_other_algorithms_have_a_token_for_what_they_do_not_know(
+    algorithm: str, family: str, objective: str, first: Sequence[str], unknown: int
+) -> None:
+    size = {"t5": 460, "bert": 150}.get(family, 370)
+    words = with_algorithm(algorithm, family, objective, size)
+    assert words.size == size and words.unknown == unknown
+    assert [words.tokenizer.id_to_token(number) for number in range(len(first))] == list(first)
+    assert words.fast_tokenizer(64).unk_token == first[unknown]
+    ends = {"t5": ["</s>"], "bert": ["[CLS]", "[SEP]"]}.get(family, [])
+    tokens = words.tokenizer.encode("rest").tokens
+    assert [token for token in tokens if token in ("[CLS]", "[SEP]", "</s>")] == ends
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=any_text.filter(lambda text: "▁" not in text))
+def test_unigram_gives_every_text_back_and_shares_out_its_bytes(text: str) -> None:
+    words = UNIGRAM
+    tokens, sizes = words.encode_with_bytes(text)
+    assert words.fast_tokenizer(64).decode(tokens) == text
+    assert sizes.sum() == len(text.encode())
+
+
+UNIGRAM = with_algorithm("unigram", "gpt2", "causal_lm", 370)
+
+
+def test_members_are_weighted_by_the_temperature() -> None:
+    plain = recipe(size=300)
+    members = [count_pieces(TEXTS[:1] * 200), count_pieces(TEXTS[1:2] * 5)]
+    tokenizers = [
+        train_joint_tokenizer(members, plain.with_values({"tokenizer.temperature": temperature}))
+        for temperature in (1.0, 5.0)
+    ]
+    chinese, english = (
+        [len(tokenizer.encode(text).ids) for tokenizer in tokenizers]
+        for text in (TEXTS[1], TEXTS[0])
+    )
+    assert chinese[1] < chinese[0] and english[1] >= english[0]
+    together = train_tokenizer(add_counts(members), plain)
+    assert tokenizer_to_bytes(tokenizers[0]) == tokenizer_to_bytes(together)

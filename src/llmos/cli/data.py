@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from llmos.cli import data_crawl, data_optout, data_pack
+from llmos.cli import data_crawl, data_optout, data_pack, data_publish
 from llmos.errors import UsageError
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON
@@ -107,7 +107,9 @@ def prepare(
     with StageProgress() as progress:
         card = run(settings, out, where, restart=restart, progress=progress)
     if card is None:
-        typer.echo(f"handed over to Slurm; when all jobs are done, {out / 'card.md'} tells the rest")
+        typer.echo(
+            f"handed over to Slurm; when all jobs are done, {out / 'card.md'} tells the rest"
+        )
         return
     typer.echo(summary(card))
     typer.echo(f"\nall of it: {out / 'card.md'}; train on it: llmos train RECIPE --data {out} ...")
@@ -196,4 +198,5 @@ def summary(card: JSON) -> str:
 
 app.command()(data_crawl.crawl)
 app.command()(data_pack.pack)
+app.command()(data_publish.publish)
 app.command()(data_optout.optout)

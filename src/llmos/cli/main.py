@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import data, demo, generate, recipe, runs, storyworld, train, verify
+from llmos.cli import data, demo, generate, recipe, runs, storyworld, tokenizer, train, verify
 from llmos.device import share_cores
 from llmos.errors import LLMOSError
 
@@ -45,6 +45,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
 app.command()(verify.verify)
 app.add_typer(runs.app, name="runs")

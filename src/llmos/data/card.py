@@ -122,6 +122,7 @@ def render_card(card: JSON) -> str:
         _section("Duplicates", _duplicates(card["duplicates"])),
         _section("Evaluation sets", _contamination(card["contamination"])),
         _section("Protected text", _protected(card["protected"])),
+        _section("Opted out afterwards", _counts(card.get("optouts", {}), "list", "documents")),
         _section("Length of documents", _counts(card["bytes_of_documents"], "bytes", "documents")),
         _section("How it was made", _made(card)),
         _section("Files", _files(card["files"])),

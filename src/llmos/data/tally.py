@@ -9,25 +9,22 @@ from typing import Any
 
 from llmos.data.documents import Document
 
-def _counters() -> Any:
-    return field(default_factory=Counter)
-
 
 @dataclass
 class Tally:
     """Every count is of documents, except those named otherwise; all of them can be added."""
 
-    read: Counter[str] = _counters()
+    read: Counter[str] = field(default_factory=Counter)
     """Documents and bytes (of UTF-8) read, by source: "documents/NAME", "bytes/NAME"."""
-    dropped: Counter[str] = _counters()
+    dropped: Counter[str] = field(default_factory=Counter)
     """By reason."""
-    changed: Counter[str] = _counters()
+    changed: Counter[str] = field(default_factory=Counter)
     """What the steps did besides: masked, repaired, told otherwise than the record did."""
-    kept: Counter[str] = _counters()
+    kept: Counter[str] = field(default_factory=Counter)
     """Documents, bytes and characters kept by source and language: "documents/NAME/CODE"."""
-    licences: Counter[str] = _counters()
+    licences: Counter[str] = field(default_factory=Counter)
     """Documents kept by licence, "" for none stated."""
-    lengths: Counter[str] = _counters()
+    lengths: Counter[str] = field(default_factory=Counter)
     """Documents kept whose text has a number of bytes of so many bits (`int.bit_length`)."""
 
     def take(self, document: Document) -> None:

@@ -16,7 +16,11 @@ from hypothesis import strategies as st
 from llmos.data.reading.parts import UnreadableError
 from llmos.data.reading.streams import BLOCK, BOMB, DAMAGED, SHRUNK, blocks, split_lines, whole
 
-DATA = bytes(random.Random(0).choices(b"abcdefgh \n", k=5_000_000))
+DATA = bytes(random.Random(0).choices(b"abcdefgh \n", k=2_500_000))
+
+
+def quick(data: bytes) -> bytes:
+    return gzip.compress(data, 1)
 
 
 def until_damage(path: Path) -> tuple[bytes, str]:
@@ -24,7 +28,7 @@ def until_damage(path: Path) -> tuple[bytes, str]:
     held = []
     try:
         for block in blocks(str(path)):
-            assert 0 < len(block) <= 40 * BLOCK
+            assert 0 < len(block) <= 33 * BLOCK
             held.append(block)
     except UnreadableError as error:
         return b"".join(held), str(error)
@@ -33,7 +37,7 @@ def until_damage(path: Path) -> tuple[bytes, str]:
 
 @pytest.mark.parametrize("name", ["a.txt", "a.gz", "a.GZ", "a.zst"])
 def test_all_bytes_come_back(tmp_path: Path, name: str) -> None:
-    pack = {"txt": bytes, "gz": gzip.compress, "zst": zstandard.compress}[name[2:].lower()]
+    pack = {"txt": bytes, "gz": quick, "zst": zstandard.compress}[name[2:].lower()]
     path = tmp_path / name
     path.write_bytes(pack(DATA))
     assert until_damage(path) == (DATA, "")
@@ -48,7 +52,7 @@ def test_all_bytes_come_back(tmp_path: Path, name: str) -> None:
 def test_a_range_of_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(DATA)
-    assert whole(blocks(str(path), 10, 4_000_000)) == DATA[10:4_000_000]
+    assert whole(blocks(str(path), 10, 2_000_000)) == DATA[10:2_000_000]
     with pytest.raises(UnreadableError, match=SHRUNK):
         list(blocks(str(path), 10, len(DATA) + 1))
 
@@ -56,7 +60,7 @@ def test_a_range_of_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
 @pytest.mark.parametrize("damage", ["cut", "cut at the end", "overwritten", "no archive"])
 def test_what_stands_before_a_damage_is_read(tmp_path: Path, suffix: str, damage: str) -> None:
-    pack = {"gz": gzip.compress, "zst": zstandard.compress}[suffix]
+    pack = {"gz": quick, "zst": zstandard.compress}[suffix]
     first, second = pack(DATA), pack(DATA[::-1])
     data = {
         "cut": first + second[: len(second) // 2],
@@ -77,7 +81,7 @@ def test_an_archive_that_expands_without_end_is_given_up(tmp_path: Path, suffix:
     path = tmp_path / f"a.{suffix}"
     megabyte = bytes(1 << 20)
     if suffix == "gz":
-        packer = zlib.compressobj(wbits=31)
+        packer = zlib.compressobj(1, wbits=31)
         path.write_bytes(b"".join(packer.compress(megabyte) for _ in range(150)) + packer.flush())
     else:
         packer = zstandard.ZstdCompressor().compressobj()

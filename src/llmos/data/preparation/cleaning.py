@@ -22,9 +22,9 @@ from llmos.data.preparation.chain import Chain
 from llmos.data.preparation.lines import pack_document, unpack_document
 from llmos.data.preparation.places import Places, read_json, write_json
 from llmos.data.preparation.settings import Settings
-from llmos.data.tally import Tally
 from llmos.data.reading.chunks import Chunk, Part, Problem, read_part
 from llmos.data.steps.step import Drop
+from llmos.data.tally import Tally
 from llmos.storage import atomic_writer
 
 STAGE = "clean"

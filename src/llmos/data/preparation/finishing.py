@@ -16,6 +16,7 @@ from llmos.data.dedup.duplicates import find_duplicates
 from llmos.data.preparation import cleaning, writing
 from llmos.data.preparation.places import Places, read_json, write_json
 from llmos.data.preparation.settings import Settings
+from llmos.data.prepared import FIELD_NAMES
 from llmos.data.steps.protected import pattern_count, prove
 from llmos.data.tally import Tally
 from llmos.errors import DataError
@@ -99,6 +100,7 @@ def _card(
             "recipe_sha256": settings.recipe_sha256,
             "settings_sha256": begun["sha256"],
             "rules": asdict(settings.rules),
+            "fields": {name: getattr(settings.data, name) for name in FIELD_NAMES},
         },
         **kept_values(tally, [report["file"] for report in written]),
     }

@@ -1,4 +1,4 @@
-"""Where a preparation keeps what: its folder, and the one for its work that goes when it is done."""
+"""Where a preparation keeps what: its folder, and one for its work that goes when it is done."""
 
 from __future__ import annotations
 

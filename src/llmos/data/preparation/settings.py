@@ -54,15 +54,9 @@ class Settings:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Settings:
         """What `to_json` wrote."""
-        known = {f.name: values[f.name] for f in fields(cls)}
-        for name, value in known.items():
-            if isinstance(value, list):
-                known[name] = tuple(value)
+        known = _tuples({f.name: values[f.name] for f in fields(cls)})
         known["data"] = DataSection(**known["data"])
-        rules = known["rules"]
-        known["rules"] = PreparationSection(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in rules.items()}
-        )
+        known["rules"] = PreparationSection(**_tuples(known["rules"]))
         return cls(**known)
 
     def sha256(self) -> str:
@@ -72,6 +66,11 @@ class Settings:
     def hashes(self) -> dict[str, str]:
         """SHA-256 of each of `files`; of a folder, that of its files' names and hashes."""
         return {name: _hash(Path(name)) for name in self.files()}
+
+
+def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What JSON makes lists of is tuples here."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
 
 
 def _hash(path: Path) -> str:

@@ -44,7 +44,7 @@ class TokenCounter:
 
 
 def open_tokenizer(path: Path) -> Any:
-    """The tokenizer of a tokenizer.json or of a folder with one; special tokens in text are text."""
+    """The tokenizer of a tokenizer.json or its folder; special tokens in text are text to it."""
     from tokenizers import Tokenizer
 
     file = path / "tokenizer.json" if path.is_dir() else path

@@ -12,10 +12,10 @@ from llmos.data.preparation.cleaning import cleaned_documents
 from llmos.data.preparation.lines import to_line
 from llmos.data.preparation.places import Places, read_json, write_json
 from llmos.data.preparation.settings import Settings
-from llmos.data.tally import Tally
 from llmos.data.preparation.tokens import TokenCounter
 from llmos.data.steps.protected import Protected
 from llmos.data.steps.step import Drop
+from llmos.data.tally import Tally
 from llmos.storage import atomic_writer
 
 STAGE = "write"

@@ -98,7 +98,7 @@ def codec(name: str) -> str:
     name = _CODECS.get(name, name)
     try:
         found = codecs.lookup(name)
-        b"".decode(name)  # refuses codecs that are not of text, such as hex
+        b"0000".decode(name)  # refuses codecs that are not of text, such as hex
     except (LookupError, ValueError):
         return ""
     return _CODECS.get(found.name.replace("iso8859", "iso-8859"), found.name)
@@ -114,10 +114,11 @@ def _fits(data: bytes, encoding: str) -> bool:
 
 
 def _utf16(data: bytes) -> str:
-    """UTF-16 without a mark: in one half of its bytes, NUL is the most frequent value."""
+    """UTF-16 without a mark: most characters are below 256, so one byte of two is NUL."""
     pairs = len(data) // 2
     for encoding, high in (("utf-16-le", data[1::2]), ("utf-16-be", data[::2])):
-        if high.count(0) > 0.5 * pairs and data.count(0) == high.count(0) and _fits(data, encoding):
+        zeros = high.count(0)
+        if pairs >= 8 and zeros > 0.5 * pairs and zeros == data.count(0) and _fits(data, encoding):
             return encoding
     raise UnreadableError(NOT_TEXT)
 

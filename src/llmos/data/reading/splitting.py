@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from llmos.data.reading.encodings import WIDE, encoding_of
 from llmos.data.reading.parts import UnreadableError
-from llmos.data.reading.streams import LONGEST, blocks
+from llmos.data.reading.streams import LONGEST, blocks, encoding_of_lines
 
 PIECE = 8 << 20
 """bytes of a piece of a long text: it ends with the line in which a multiple of this falls."""
@@ -35,7 +35,7 @@ def split_at_lines(
     (RFC 4180) do not end a part, and a lone carriage return ends a line too. A file in UTF-16,
     whose lines end otherwise, stays whole.
     """
-    if encoding_of(next(blocks(path), b"")) in WIDE:
+    if encoding_of_lines(path) in WIDE:
         yield 0, size, 1
         return
     start = position = 0

@@ -16,6 +16,8 @@ LONGEST = 32 << 20
 RATIO = 200
 """A stream may expand so many times (text: 3 to 10; gzip can do 1032) once it has passed `FREE`."""
 FREE = 64 << 20
+STRAY = 0.01
+"""A file of records may have so many NUL bytes a byte: UTF-16 has far more, as programs have."""
 
 DAMAGED = "a damaged or cut archive: what stands before the damage was read"
 BOMB = f"expands more than {RATIO}-fold, as no text does: the rest was not read"
@@ -154,6 +156,16 @@ def split_lines(stream: Iterable[bytes], longest: int = LONGEST) -> Iterator[byt
         yield b"".join(held) if size <= longest else None
 
 
+def encoding_of_lines(path: str) -> str:
+    """The encoding of a file of records, told by its beginning; a few NUL bytes spoil only theirs.
+
+    Raises `UnreadableError` for what is not text.
+    """
+    head = next(blocks(path), b"")
+    few = head.count(0) <= STRAY * len(head)
+    return encoding_of(head.replace(b"\0", b"") if few else head)
+
+
 class Lines:
     """The lines of a part in UTF-8, numbered as in the file; None stands for one too long.
 
@@ -167,7 +179,7 @@ class Lines:
     def __iter__(self) -> Iterator[tuple[int, bytes | None]]:
         part = self._part
         stream = blocks(part.path, part.start, part.end)
-        encoding = encoding_of(next(blocks(part.path), b""))
+        encoding = encoding_of_lines(part.path)
         if encoding != "utf-8":
             stream = self._converted(stream, encoding)
         if part.start == 0:

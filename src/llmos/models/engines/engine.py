@@ -1,7 +1,7 @@
-"""What an engine is: it answers requests to one model. Tasks, evaluation and the server see no more.
+"""What an engine is: it answers requests to one model. Tasks, evaluation, server see no more.
 
-An engine runs a model in this process (transformers, CTranslate2, llama.cpp) or speaks to one behind
-a URL. What it cannot do it says by `UnsupportedError`, so that a caller can do without.
+An engine runs a model in this process (transformers, CTranslate2, llama.cpp) or speaks to one
+behind a URL. What it cannot do it says by `UnsupportedError`, so that a caller can do without.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class UnsupportedError(ModelError):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How a text is written. The defaults are greedy; names as in OpenAI's API where it has them."""
+    """How a text is written; greedy by default. Names as in OpenAI's API where it has them."""
 
     max_new_tokens: int = 256
     temperature: float = 0.0

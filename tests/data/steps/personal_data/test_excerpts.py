@@ -37,12 +37,13 @@ def test_a_surrogate_that_stands_alone_is_no_trouble() -> None:
 
 
 PIECES = [
-    *("jane@example.org", "202-555-0143", "+44 20 7946 0958", "4111 1111 1111 1111", "4111111111111111"),
+    *("jane@example.org", "202-555-0143", "+44 20 7946 0958", "4111 1111 1111 1111"),
     *("GB29 NWBK 6016 1331 9268 19", "219-09-9999", "86095742719", "AB123456C", "93.184.216.34"),
     *("11.222.333/0001-81", "12.ABC.345/01DE-35", "RSSMRA85T10A562S", "ABCPE1234F", "12345678Z"),
-    *("2606:4700::6810:84e5", "16UwLL9Risc3QfPqBUvKofHmBQ7wMtjvM", "sk-a1B2c3D4" * 6, "tel. 555 0143"),
-    *("NHS number: 9434765919", "Aadhaar 234123412346", "450 0840 office", "٠٢٠ ٧٩٤٦ ٠٩٥٨"),
-]  # fmt: skip
+    *("2606:4700::6810:84e5", "16UwLL9Risc3QfPqBUvKofHmBQ7wMtjvM", "sk-a1B2c3D4" * 6),
+    *("tel. 555 0143", "4111111111111111", "450 0840 office", "٠٢٠ ٧٩٤٦ ٠٩٥٨"),
+    *("NHS number: 9434765919", "Aadhaar 234123412346"),
+]
 WORDS = ["word ", "and so on ", "the year 1984, ", "文字", "\n", ", ", " ", "x" * 70 + " "]
 
 

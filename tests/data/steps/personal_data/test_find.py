@@ -167,6 +167,8 @@ def test_of_a_secret_with_a_name_the_secret_alone() -> None:
         ("Тел. 555-01-43", "555-01-43"),
         ("مكتب هاتف: ٥٥٥٥٠١٤٣", "٥٥٥٥٠١٤٣"),
         ("450 0840 office\n", "450 0840"),
+        ("her phone number (555-0143)", "555-0143"),
+        ("fax (55) 5-0143", "(55) 5-0143"),
     ],
 )
 def test_a_word_beside_makes_digits_a_telephone_number(text: str, number: str) -> None:

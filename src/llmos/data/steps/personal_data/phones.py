@@ -31,13 +31,14 @@ _END = r"(?!\w)(?![.,/:\-]\d)"
 
 
 def _no_date(view: View, match: re.Match[str]) -> Bounds | None:
-    """The match if it is no date, with the bracket before it that it closes."""
+    """The match if it is no date, with the bracket that it closes and not one that it opens."""
     start, end = match.span()
     found = view.plain[start:end]
     if _DATE.match(found):
         return None
-    opened = ")" in found and "(" not in found and view.plain[start - 1 : start] == "("
-    return start - opened, end
+    if ")" in found and "(" not in found and view.plain[start - 1 : start] == "(":
+        return start - 1, end
+    return start + (found[0] == "(" and ")" not in found), end
 
 
 def _international(view: View, match: re.Match[str]) -> Bounds | None:
@@ -144,8 +145,6 @@ PHONE: Finders = {
             r"[3-9]\d(?:\d{8}|([ \-])\d{4}\1\d{4})",
             *("99999999999", "999 9999 9999", "999-9999-9999"),
         ),
-        # 98765-43210: mobiles of India (numbering plan of 2003)
-        _pattern("[6-9]", r"\d{4}-\d{5}", "99999-99999"),
         # (11) 98765-4321, 11 98765-4321: Brazil (Anatel, resolution 749); (37) 788-063 and the like
         _pattern(r"\(", r"\d\d\) ?(?:9 ?\d{4}-?\d{4}|\d{3,5}[ \-]\d{3,4})"),
         _pattern("[1-9]", r"\d 9\d{4}-\d{4}", "99 99999-9999"),
