@@ -7,7 +7,8 @@ each. Of every language a fifth of the pages is held out where it has five or mo
 setting: bytes per token on held-out pages (the smallest, median and largest of the languages), and
 for the beginning of the Universal Declaration of Human Rights, the same text in 17 of these
 languages and in no training text, the tokens of the dearest language over those of the cheapest and
-the mean over languages of tokens over English. `--out` keeps the figures of each language. About 6 minutes.
+the mean over languages of tokens over English. `--out` keeps the figures of each language. It takes
+about 6 minutes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ DECLARATIONS = {
     "vi": ("Vietnamese-UTF8", "utf-8", "Điều 6"),
     "zh-CN": ("Chinese_Mandarin-UTF8", "utf-8", "第 六 条"),
 }
-"""File, encoding and where article 6 begins: the files are cut off at different places behind it."""
+"""File, encoding and where article 6 begins: the files are cut off at several places behind it."""
 THRESHOLDS = (0, 2, 5, 10)
 TEMPERATURES = (1.0, 2.0, 5.0)
 

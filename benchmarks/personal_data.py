@@ -181,12 +181,12 @@ def main() -> None:
         name: measure(name, texts, arguments.show)
         for name, texts in corpora(arguments.data).items()
     }
-    for name, row in speed.items():
-        print(f"{name}: {row['megabytes']:.1f} MB, {row['found_per_megabyte']:.2f} found/MB")
-        print(f"  found: {row['found']}")
+    for name, result in speed.items():
+        print(f"{name}: {result['megabytes']:.1f} MB, {result['found_per_megabyte']:.2f} found/MB")
+        print(f"  found: {result['found']}")
         for side in ("llmos", "datatrove"):
-            if side in row:
-                processor, clock = row[side]["cpu_mb_s"], row[side]["clock_mb_s"]
+            if side in result:
+                processor, clock = result[side]["cpu_mb_s"], result[side]["clock_mb_s"]
                 print(f"  {side}: {processor:.1f} MB/s of the processor, {clock:.1f} of the clock")
     if arguments.out:
         arguments.out.write_text(json.dumps({"accuracy": found, "texts": speed}, indent=1) + "\n")

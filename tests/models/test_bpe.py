@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 from itertools import permutations
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from llmos.models.bpe import byte_symbols, train_bpe
 from llmos.models.disclosure import add_counts, counts_from_bytes, counts_to_bytes, disclose
 from llmos.models.pieces import byte_level, count_pieces, pre_tokenizer
 from llmos.models.tokenizer import SPECIAL_TOKENS, tokenizer_to_bytes, train_central
+from llmos.models.tokenizers.mixing import mix_counts
 
 TEXTS = {
     "en": "A model that is trained together learns from text that none of its makers may show to "
@@ -140,6 +143,36 @@ def test_real_text_of_seven_languages_equals_central_training() -> None:
     total = add_counts(count_pieces(member) for member in members)
     joint = train_bpe(total, 4000, SPECIAL_TOKENS)
     central = train_central((text for member in members for text in member), 4000)
+    assert tokenizer_to_bytes(joint) == tokenizer_to_bytes(central)
+
+
+def test_members_of_five_languages_equal_central_training_on_text_of_our_own() -> None:
+    # Longer texts of a member each, put together from its own clauses in a fixed order.
+    members = []
+    for language in ("en", "zh", "ja", "th", "hi"):
+        clauses = re.split(r"(?<=[.,;。，；、। ])", TEXTS[language])
+        random = Random(language)
+        members.append(["".join(random.sample(clauses, len(clauses))) for _ in range(30)])
+    sent = [counts_to_bytes(disclose(count_pieces(member), 0)) for member in members]
+    joint = train_bpe(add_counts(map(counts_from_bytes, sent)), 800, SPECIAL_TOKENS)
+    central = train_central((text for member in members for text in member), 800)
+    assert tokenizer_to_bytes(joint) == tokenizer_to_bytes(central)
+
+
+@pytest.mark.slow
+def test_real_text_of_twenty_languages_equals_central_training() -> None:
+    folder = SHARED / "pretrain-hf-course" / "jsonl"
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}: set LLMOS_SHARED_DATA to the data folder")
+    members = []
+    for path in sorted(folder.glob("*.jsonl*")):
+        data = path.read_bytes()
+        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
+        members.append([json.loads(line)["text"] for line in lines])
+    assert len(members) == 20
+    total = mix_counts([disclose(count_pieces(member), 0) for member in members])
+    joint = train_bpe(total, 16_000, SPECIAL_TOKENS)
+    central = train_central((text for member in members for text in member), 16_000)
     assert tokenizer_to_bytes(joint) == tokenizer_to_bytes(central)
 
 

@@ -85,6 +85,14 @@ def write_card(folder: Path, card: JSON) -> str:
     return card_sha256(card)
 
 
+def data_card(folder: Path) -> JSON | None:
+    """The data card of a folder; None where it has none, or a card of another kind."""
+    path = folder / CARD_JSON
+    if not path.is_file() or f'"{KIND}"'.encode() not in path.read_bytes():
+        return None
+    return read_card(folder)
+
+
 def read_card(folder: Path) -> JSON:
     """The data card of a prepared folder. Raises `DataError` where there is none."""
     path = folder / CARD_JSON

@@ -14,11 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmos.data.card import card_sha256, data_card
 from llmos.data.documents import Document
+from llmos.data.preparation.places import DOCUMENTS, WORK
 from llmos.data.records import RECORDS, PassedOverError
 from llmos.data.rows import ROWS, squad
 from llmos.errors import DataError
 from llmos.recipe import DataSection
+from llmos.records import JSON
 
 TEXT_SUFFIXES = (".txt", ".md")
 CARD_NAME = "card.json"
@@ -35,6 +38,8 @@ class Source:
     skipped: list[str] = field(default_factory=list)
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """How many records could not be used, by the reason why."""
+    data_card_sha256: str = ""
+    """Of the data card of a prepared folder."""
 
 
 def read_source(path: Path, data: DataSection, record: str) -> Source:
@@ -42,12 +47,14 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
 
     A record is a line of a JSON Lines, CSV or TSV file; a text file is one document where the kind
     is "text", a SQuAD file (.json) holds records of the kind "question". `data` names the fields.
-    Names that begin with a dot are ignored. Files of other kinds and links to folders, which are
-    not followed, are listed in `skipped`; records with an empty part are counted in `passed_over`.
+    Of a folder that `llmos data prepare` made, its documents are read. Names that begin with a dot
+    are ignored. Files of other kinds and links to folders, which are not followed, are listed in
+    `skipped`; records with an empty part are counted in `passed_over`.
     Raises `DataError` naming the file and the place for a missing path, a folder without text,
     text that is not UTF-8, a damaged archive, table or record.
     """
-    files, skipped = _files(path)
+    prepared = _data_card(path)
+    files, skipped = _files(path / DOCUMENTS if prepared else path)
     whole = TEXT_SUFFIXES if record == "text" else ()
     readers = {**ROWS, ".json": squad} if record == "question" else ROWS
     documents: list[Document] = []
@@ -71,7 +78,8 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
     documents = [d for d in documents if d.text.strip()]
     if not documents:
         raise _nothing(path, record, (*whole, *readers), len(skipped), passed_over)
-    cards = [read_card(file) for file in _cards(path, files)]
+    found = [path / CARD_NAME] if prepared else _cards(path, files)
+    cards = [read_card(file) for file in found]
     return Source(
         documents,
         tuple(sorted({code for card in cards for code in card["languages"]})),
@@ -79,7 +87,21 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
         any(card["synthetic"] for card in cards),
         sorted(skipped),
         dict(sorted(passed_over.items())),
+        card_sha256(prepared) if prepared else "",
     )
+
+
+def _data_card(path: Path) -> JSON | None:
+    """The card of a folder that `llmos data prepare` made; None for any other source.
+
+    Raises `DataError` where the preparation is not finished.
+    """
+    if (path / WORK).is_dir() and not (path / CARD_NAME).exists():
+        raise DataError(
+            f"{path} is not fully prepared: give its `llmos data prepare` command again, it goes "
+            "on where it stood"
+        )
+    return data_card(path) if (path / DOCUMENTS).is_dir() else None
 
 
 def _nothing(

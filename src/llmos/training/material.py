@@ -70,6 +70,8 @@ class Material:
         }
         if record != "text":
             self.card["records_passed_over"] = dict(source.passed_over)
+        if source.data_card_sha256:
+            self.card["data_card_sha256"] = source.data_card_sha256
         self.card_sha256 = sha256_hex(canonical_json(self.card))
 
     def counts(self) -> Counter[str]:

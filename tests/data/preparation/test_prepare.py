@@ -20,10 +20,12 @@ from llmos.data.card import card_sha256, read_card
 from llmos.data.preparation.executors import Where
 from llmos.data.preparation.prepare import prepare
 from llmos.data.preparation.settings import Settings
+from llmos.data.sources import read_source
 from llmos.data.storyworld.stories import write_stories
 from llmos.errors import DataError, UsageError
-from llmos.recipe import PreparationSection
+from llmos.recipe import DataSection, PreparationSection, Recipe
 from llmos.storage import sha256_file
+from llmos.training.material import Material
 
 # No web rules: the stories are short. Near-duplicates stay: the stories are alike by design.
 RULES = PreparationSection(quality=(), near_duplicates=False)
@@ -122,6 +124,18 @@ def test_more_workers_and_a_second_call_give_the_same_bytes(
     assert card_sha256(card) == card_sha256(read_card(prepared))
 
 
+def test_training_reads_the_documents_and_nothing_else(prepared: Path) -> None:
+    source = read_source(prepared, DataSection(), "text")
+    card = read_card(prepared)
+    assert sorted(d.text for d in source.documents) == sorted(
+        d["text"] for d in documents_of(prepared)
+    )
+    assert source.licence == "CC0-1.0" and source.synthetic and not source.skipped
+    assert source.data_card_sha256 == card_sha256(card)
+    material = Material(prepared, Recipe(name="x"))
+    assert material.card["data_card_sha256"] == card_sha256(card)
+
+
 class Stopped(Exception):
     pass
 
@@ -139,6 +153,8 @@ def test_a_preparation_goes_on_where_it_was_stopped(
     with pytest.raises(Stopped):
         prepare(settings, out, progress=stop)
     assert not (out / "card.json").exists()
+    with pytest.raises(DataError, match="is not fully prepared"):
+        read_source(out, DataSection(), "text")
     with pytest.raises(DataError, match="whose settings were others"):
         prepare(replace(settings, keep_dropped=True), out)
     prepare(settings, out)

@@ -29,13 +29,13 @@ def test_json_lines(write: Write, read: Read) -> None:
         b'{"text": " "}\n'
         b'["text"]\n'
         b'{"text": "\\ud800"}\n'
-        b'{"text": "a\0b"}\n' + b"[" * 100_000 + b"\n" + '{"text": "最後"}'.encode(),
+        b'{"text": "a\0b"}\n' + b"[" * 100_000 + b"\n" + '{"text": "最後一行寫著很多很多的字"}'.encode(),
     )
     found, problems = read()
     assert [(d.id, d.text) for d in found] == [
         ("in/a.jsonl:1", "one"),
         ("in/a.jsonl:4", "caf\ufffd au lait"),
-        ("in/a.jsonl:11", "最後"),
+        ("in/a.jsonl:11", "最後一行寫著很多很多的字"),
     ]
     assert (found[0].language, found[0].licence, found[0].url) == (
         "en",
@@ -86,11 +86,12 @@ def test_the_same_as_the_reader_for_training(write: Write, read: Read) -> None:
 def test_csv_with_bad_records(write: Write, read: Read, limit: int) -> None:
     path = write(
         "a.csv",
-        b'text,n\none,1\ntwo\nnul\0,3\n"four"x,4\ncaf\xe9,5\n"six\nand more",6\n',
+        b'text,n\none,1\ntwo\nnul\0,3\n"four"x,4\ncaf\xe9,5\n"six\nand more",6\n' + b"seven,7\n" * 50,
     )
     found, problems = read(limit=limit)
     assert [(d.id, d.text) for d in found][:1] == [("in/a.csv:2", "one")]
-    assert [(d.id, d.text) for d in found][-1:] == [("in/a.csv:7", "six\nand more")]
+    assert ("in/a.csv:7", "six\nand more") in [(d.id, d.text) for d in found]
+    assert len(found) >= 52
     reasons = {p.path.removeprefix(str(path)): p.reason for p in problems}
     assert reasons[" line 3"] == "has more or fewer fields than the first line names"
     assert reasons[" line 4"] == NUL

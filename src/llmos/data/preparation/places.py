@@ -10,6 +10,7 @@ from typing import Any
 from llmos.storage import write_atomic
 
 DOCUMENTS = "documents"
+WORK = ".work"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Places:
 
     @property
     def work(self) -> Path:
-        return self.folder / ".work"
+        return self.folder / WORK
 
     @property
     def settings(self) -> Path:

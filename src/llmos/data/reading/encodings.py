@@ -84,7 +84,7 @@ def encoding_of(data: bytes, declared: str = "") -> str:
     if data.isascii():
         han = sum(len(match[0]) - 4 for match in _HZ.finditer(data))
         return "hz" if han > DAMAGED * len(data) and _fits(data, "hz") else "utf-8"
-    if _fits(data, "utf-8") or _nearly_utf8(data):
+    if _nearly_utf8(data):
         return "utf-8"
     named = codec(declared)
     if named and named not in ("utf-8", *WIDE) and _fits(data, named):
@@ -124,9 +124,11 @@ def _utf16(data: bytes) -> str:
 
 
 def _nearly_utf8(data: bytes) -> bool:
-    text = data.decode("utf-8", "replace")
+    """Whether most of the sequences that are not ASCII are valid, a cut one at the end aside."""
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(data)
     invalid = text.count("\ufffd")
-    return invalid <= DAMAGED * (len(text) - len(text.encode("ascii", "ignore")) - invalid)
+    others = len(text) - len(text.encode("ascii", "ignore"))
+    return others > 0 and invalid <= DAMAGED * (others - invalid)
 
 
 def _guessed(data: bytes) -> str:

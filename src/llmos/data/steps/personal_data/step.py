@@ -37,7 +37,9 @@ class PersonalData:
             if kind not in KINDS:
                 raise UsageError(f"no kind of personal data: {kind!r}; one of {', '.join(KINDS)}")
         if self.action not in ACTIONS:
-            raise UsageError(f"no action on personal data: {self.action!r}; one of {ACTIONS}")
+            raise UsageError(
+                f"no action on personal data: {self.action!r}; one of {', '.join(ACTIONS)}"
+            )
 
     def __call__(self, document: Document, counts: Counter[str]) -> Document | Drop:
         """The document, masked; or why it is dropped."""
@@ -55,11 +57,13 @@ class PersonalData:
         fields: dict[str, str] = {}
         if "start" in document.fields:
             if (found := self._context(document.fields, counts)) is None:
+                counts.clear()
                 return Drop("personal_data_in_answer")
             fields = found
-        for name in document.fields.keys() - fields.keys():
-            change = self._messages if name == "messages" else self._masked
-            fields[name] = change(document.fields[name], counts)
+        for name, text in document.fields.items():
+            if name not in fields:
+                change = self._messages if name == "messages" else self._masked
+                fields[name] = change(text, counts)
         if document.fields and "\n".join(_parts(document.fields)) == document.text:
             text = "\n".join(_parts(fields))
         else:
