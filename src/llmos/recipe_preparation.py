@@ -53,8 +53,9 @@ class PreparationSection:
     near_duplicates: bool = field(
         default=True,
         metadata=about(
-            "drop near-duplicates: MinHash of word 5-grams, 14 bands of 8 rows (arXiv 2406.17557, "
-            "3.4); exact duplicates are dropped in any case",
+            "drop near-duplicates: MinHash of word 5-grams (letters in scripts without spaces), 14 "
+            "bands of 8 rows (arXiv 2406.17557, 3.4); exact duplicates are dropped in any case, "
+            "records of several parts only those",
             later=True,
         ),
     )

@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_the_card_counts_what_happened(prepared: Path) -> None:
     assert sum(len(d["text"].encode()) for d in documents) == card["kept"]["bytes"]
     assert sum(len(d["text"]) for d in documents) == card["kept"]["characters"]
     problem = json.loads((prepared / "problems.jsonl").read_text())
-    assert problem["path"].endswith("broken.jsonl line 2") or "broken.jsonl" in problem["path"]
+    assert "broken.jsonl" in problem["path"] and "garden" not in problem["reason"]
 
 
 def test_the_documents_are_clean_and_say_where_they_come_from(prepared: Path) -> None:
@@ -103,7 +104,7 @@ def test_the_documents_are_clean_and_say_where_they_come_from(prepared: Path) ->
     texts = [d["text"] for d in documents.values()]
     assert not any("@" in text or "\r" in text or "   \n" in text for text in texts)
     assert sum("<EMAIL>" in text for text in texts) == 1
-    assert all(d["source_name"] == "texts0" or d["source_name"] for d in documents.values())
+    assert all(d["source_name"].startswith("texts") for d in documents.values())
     assert {d["licence"] for d in documents.values()} == {"CC0-1.0"}
     assert len(documents) == len(texts)
 
@@ -147,7 +148,7 @@ def test_a_preparation_goes_on_where_it_was_stopped(
     out = tmp_path / "out"
 
     def stop(name: str, done: int, tasks: int) -> None:
-        if name == stage and done == tasks:
+        if name == stage and done == tasks and current_thread() is main_thread():
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -171,7 +172,8 @@ def test_sources_that_changed_meanwhile_are_told(
     mine = replace(settings, sources=(str(source),))
 
     def stop(name: str, done: int, tasks: int) -> None:
-        raise Stopped
+        if current_thread() is main_thread():
+            raise Stopped
 
     with pytest.raises(Stopped):
         prepare(mine, tmp_path / "out", progress=stop)

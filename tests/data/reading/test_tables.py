@@ -29,7 +29,10 @@ def test_json_lines(write: Write, read: Read) -> None:
         b'{"text": " "}\n'
         b'["text"]\n'
         b'{"text": "\\ud800"}\n'
-        b'{"text": "a\0b"}\n' + b"[" * 100_000 + b"\n" + '{"text": "最後一行寫著很多很多的字"}'.encode(),
+        b'{"text": "a\0b"}\n'
+        + b"[" * 100_000
+        + b"\n"
+        + '{"text": "最後一行寫著很多很多的字"}'.encode(),
     )
     found, problems = read()
     assert [(d.id, d.text) for d in found] == [
@@ -86,7 +89,8 @@ def test_the_same_as_the_reader_for_training(write: Write, read: Read) -> None:
 def test_csv_with_bad_records(write: Write, read: Read, limit: int) -> None:
     path = write(
         "a.csv",
-        b'text,n\none,1\ntwo\nnul\0,3\n"four"x,4\ncaf\xe9,5\n"six\nand more",6\n' + b"seven,7\n" * 50,
+        b'text,n\none,1\ntwo\nnul\0,3\n"four"x,4\ncaf\xe9,5\n"six\nand more",6\n'
+        + b"seven,7\n" * 50,
     )
     found, problems = read(limit=limit)
     assert [(d.id, d.text) for d in found][:1] == [("in/a.csv:2", "one")]

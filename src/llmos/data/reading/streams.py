@@ -162,7 +162,8 @@ def encoding_of_lines(path: str) -> str:
     Raises `UnreadableError` for what is not text.
     """
     head = next(blocks(path), b"")
-    head = head[: head.rfind(b"\n") + 1] or head  # whole lines, so that no character is cut
+    if len(head) > _INPUT:
+        head = head[: head.rfind(b"\n") + 1] or head  # so that no character is cut
     few = head.count(0) <= STRAY * len(head)
     return encoding_of(head.replace(b"\0", b"") if few else head)
 
