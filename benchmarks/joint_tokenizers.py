@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+from llmos.errors import DataError
 from llmos.models.disclosure import disclose
 from llmos.models.pieces import count_pieces
 from llmos.models.tokenizers.fertility import Fertility, fairness_gap, fertility, premiums
@@ -100,6 +101,7 @@ def main() -> None:
     default = Path(os.environ.get("LLMOS_SHARED_DATA") or SHARED)
     parser.add_argument("--data", type=Path, default=default, help="folder with the data sets")
     parser.add_argument("--sizes", type=int, nargs="+", default=[16_000, 32_000])
+    parser.add_argument("--algorithms", nargs="+", default=["byte_bpe", "unigram", "wordpiece"])
     parser.add_argument("--out", type=Path, help="write all figures as JSON")
     arguments = parser.parse_args()
     train, held_out = pages(arguments.data)
@@ -109,13 +111,19 @@ def main() -> None:
     print("algorithm  size  thr.  T  left  held-out bytes/token      UDHR  mean    CPU s")
     print("                       pieces     min median    max       gap  /en  to train")
     for values in settings(arguments.sizes):
+        if values.get("algorithm", "byte_bpe") not in arguments.algorithms:
+            continue
         recipe = Recipe(name="bench").with_values(
             {f"tokenizer.{key}": value for key, value in values.items()}
             | {"model.family": "bert", "objective.name": "masked_lm"}
         )
         left = [disclose(own, values["threshold"]) for own in counts.values()]
         start = time.process_time()
-        tokenizer = train_joint_tokenizer(left, recipe)
+        try:
+            tokenizer = train_joint_tokenizer(left, recipe)
+        except DataError as error:  # a high threshold leaves too little for a large vocabulary
+            print(f"{recipe.tokenizer.algorithm:9} {values}: {error}", flush=True)
+            continue
         seconds = time.process_time() - start
         fresh = {language: fertility(tokenizer, texts) for language, texts in held_out.items()}
         parallel = {language: fertility(tokenizer, [text]) for language, text in same.items()}

@@ -86,6 +86,7 @@ OTHER: dict[str, Any] = {
     "data.source_field": "question",
     "data.target_field": "answer",
     "data.label_field": "class",
+    "data.mixture_weights": ["en=2", "sw=0.5"],
     "objective.labels": ["a", "b"],
     "objective.noise_share": 0.25,
     "training.muon_momentum": 0.5,

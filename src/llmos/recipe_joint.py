@@ -23,7 +23,8 @@ class TokenizerSection:
     vocabulary_size: int = field(
         default=2048,
         metadata=about(
-            "entries of the vocabulary, the 256 bytes and special tokens included",
+            "entries of the vocabulary, special tokens and (but for wordpiece) the 256 bytes "
+            "included",
             unit="tokens",
             minimum=260,
             maximum=2000000,

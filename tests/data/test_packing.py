@@ -141,6 +141,24 @@ def test_known_batches_stay_as_they_are() -> None:
     assert starts == [[18, 14], [10, 26], [30, 6], [34, 22], [11, 7], [27, 31]]
 
 
+def test_a_text_of_a_trillion_tokens_takes_no_memory() -> None:
+    class Positions:
+        def __len__(self) -> int:
+            return 10**12
+
+        def __getitem__(self, part: slice) -> npt.NDArray[np.unsignedinteger]:
+            return np.arange(part.start, part.stop, dtype=np.uint64)
+
+    data = PackedSequences(Positions(), 2048, seed=1)
+    step = (2 * data.sequences - 8) // 17
+    batch = data.batch(step, 17)
+    assert step * 17 < 2 * data.sequences < step * 17 + 17  # at the border of two epochs
+    starts = batch["input_ids"][:, 0]
+    np.testing.assert_array_equal(batch["labels"], starts[:, None] + np.arange(1, 2049))
+    assert len(set(starts.tolist())) == 17 and starts.max() > 10**11
+    assert len({start % 2048 for start in starts.tolist()}) == 2  # each epoch has its own shift
+
+
 def test_too_little_text_is_refused_with_the_next_step() -> None:
     PackedSequences(np.zeros(9, np.uint16), 8, seed=0)
     with pytest.raises(DataError, match=r"only 8 tokens .* of 8: .*training.sequence_length"):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from llmos.data import shard_writing
+from llmos.data.card import KIND, VERSION, card_sha256
 from llmos.data.documents import Document, side_of, split_digest, split_documents
 from llmos.data.mixture import Group
 from llmos.data.packing import pack
@@ -29,6 +30,7 @@ from llmos.storage import exclusive_lock, sha256_file, sha256_hex
 END = 256
 WORDS = ("harbour", "lantern", "bicycle", "compass", "码头", "灯笼", "mlango", "taa")
 SOURCES = ("web/crawl 1", "books")
+CARD = {"kind": KIND, "version": VERSION, "languages": ["en"], "synthetic": True}
 
 
 def byte_tokenizer() -> Tokenizer:
@@ -74,6 +76,7 @@ def write(folder: Path, files: Sequence[list[dict[str, str]]]) -> Path:
         content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         path = folder / "documents" / f"{number:05d}.jsonl.gz"
         path.write_bytes(gzip.compress(content.encode(), mtime=0))
+    (folder / "card.json").write_text(json.dumps(CARD))
     (folder / "dropped").mkdir()
     (folder / "dropped" / "clean-00000.jsonl.gz").write_bytes(gzip.compress(b'{"text": "no"}\n'))
     return folder
@@ -377,6 +380,7 @@ def test_the_manifest_adds_up(made: Path) -> None:
         "bytes": sum(len(record["text"].encode()) for record in train),
     }
     assert shards.licences == ("CC-BY-4.0", "CC0-1.0") and shards.problems == 0
+    assert shards.synthetic and shards.data_card_sha256 == card_sha256(CARD)
     files = {shard.file for shard in shards.shards}
     assert files == {name for name in contents(made) if name.startswith(("train/", "val", "test/"))}
     assert all(shard.size == (made / shard.file).stat().st_size for shard in shards.shards)

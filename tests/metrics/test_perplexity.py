@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from llmos.errors import UsageError
-from llmos.metrics.perplexity import bits_per_byte, perplexity
+from llmos.metrics.perplexity import BitsPerByte, Perplexity, bits_per_byte, fluency, perplexity
+from llmos.metrics.score import add, score_rows
 
 
 def test_a_uniform_model_has_its_vocabulary_as_perplexity() -> None:
@@ -38,3 +39,18 @@ def test_the_ends() -> None:
             bits_per_byte(1.0, wrong)
         with pytest.raises(UsageError, match=str(wrong)):
             perplexity(1.0, wrong)
+
+
+def test_scores_of_texts_are_ratios_of_sums() -> None:
+    nll, tokens, sizes = [30.0, 12.0, 55.0], [10, 5, 20], [40, 18, 90]
+    ours = Perplexity("tokenizer:x|window:8|stride:4")
+    found = score_rows(ours, ours.rows(nll, tokens))
+    assert found.value == pytest.approx(math.exp(97 / 35)) and found.n == 3
+    assert found.low <= found.value <= found.high and "stride:4" in found.settings
+    bits = BitsPerByte("window:8")
+    parts = [score_rows(bits, bits.rows(nll[a:b], sizes[a:b])) for a, b in ((0, 1), (1, 3))]
+    assert add(bits, parts).value == pytest.approx(97 / 148 / math.log(2))
+    judge = fluency("gpt2")
+    assert (judge.name, judge.settings) == ("fluency", "judge:gpt2")
+    with pytest.raises(UsageError, match=r"\(1,\) scores and \(2,\) sizes"):
+        ours.rows([1.0], [1, 2])

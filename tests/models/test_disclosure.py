@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,7 @@ def test_the_report_counts_what_left_what_is_long_and_what_stayed() -> None:
     assert "4 pieces left home, 2 of them with 8 or more characters; 2 pieces (16.13%" in str(
         report
     )
+    assert report.to_json() == asdict(report)
     assert disclosure_report({}).withheld_share == 0.0
     assert disclosure_report(counts, 0).withheld_pieces == 0
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from llmos.data.card import KIND, VERSION
 from llmos.data.documents import Document, side_of, split_digest
 from llmos.data.shard_writing import pack_folder
 from llmos.data.shards import MANIFEST
@@ -72,6 +73,8 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(60)
     ]
     content = "".join(json.dumps(record) + "\n" for record in records)
+    card = {"kind": KIND, "version": VERSION, "languages": ["en", "sw"]}
+    (folder / "card.json").write_text(json.dumps(card))
     path = folder / "documents" / "00000.jsonl.gz"
     path.write_bytes(gzip.compress(content.encode(), mtime=0))
     return folder
@@ -143,9 +146,9 @@ def test_held_out_documents_are_those_of_the_text_itself(
         ours: list[Document] = getattr(found.split, name)
         theirs: list[Document] = getattr(text.split, name)
         assert [d.text for d in ours] == [d.text for d in theirs] and len(ours) > 3
-    for name in ("train", "validation", "test"):
+    for name in ("train", "validation", "test", "languages", "data_card_sha256"):
         assert found.card[name] == text.card[name]
-    assert found.card["languages"] == ["en", "sw"]
+    assert found.card.keys() == text.card.keys()
     assert found.validation_documents() == found.split.validation
     limited = open_material(shards, recipe_of(evaluation__validation_bytes=100))
     assert sum(len(d.text.encode()) for d in limited.validation_documents()) <= 100

@@ -1,4 +1,4 @@
-"""`llmos data pack`: text into token shards, which a run maps into memory instead of reading text."""
+"""`llmos data pack`: text into token shards, which a run maps into memory."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ def pack(
             content,
             settings,
             workers=workers,
-            progress=lambda done, total: progress("pack", done, total),
+            progress=lambda done, total: progress("tokenising", done, total),
         )
     train = [shard for shard in shards.shards if shard.split == "train"]
     tokens, size = sum(s.tokens for s in train), sum(s.bytes for s in train)
     typer.echo(
         f"{tokens:,} tokens of {sum(s.documents for s in train):,} documents to train on "
-        f"({size / 1e6:,.1f} MB, {size / max(1, tokens):.2f} bytes a token)"
+        f"({size:,} bytes, {size / max(1, tokens):.2f} a token)"
     )
     for split in ("validation", "test"):
         found = shards.size(split)
-        typer.echo(f"held out for {split}: {found['units']:,} ({found['bytes'] / 1e6:,.1f} MB)")
+        typer.echo(f"held out for {split}: {found['units']:,} ({found['bytes']:,} bytes)")
     if shards.problems:
         typer.echo(f"not read: {shards.problems:,} files or records")
     typer.echo(f"train on it: llmos train RECIPE --data {out} --out RUN")

@@ -96,7 +96,8 @@ def report(
 ) -> None:
     """Print tokens per word, bytes and characters per token, and what is not covered.
 
-    Words are not counted in scripts without spaces, such as Chinese, Japanese and Thai.
+    Words are not counted in scripts without spaces, such as Chinese, Japanese and Thai. The last
+    two columns are shares of the tokens: what the vocabulary does not cover, lost or as bytes.
     """
     from llmos.data.sources import read_source
     from llmos.models.tokenizers.fertility import fairness_gap, fertility, premiums
@@ -202,8 +203,8 @@ def _figures(found: Fertility) -> dict[str, float | int | None]:
 def _print(found: Mapping[str, Fertility], costs: Mapping[str, float]) -> None:
     table = Table()
     table.add_column("text", no_wrap=True)
-    names = ["tokens", "per word", "bytes each", "characters each", "unknown", "single bytes"]
-    for name in [*names, *(["for the same"] if costs else [])]:
+    names = ["tokens", "tokens/word", "bytes/token", "chars/token", "unknown", "bytes"]
+    for name in [*names, *(["x first"] if costs else [])]:
         table.add_column(name, justify="right")
     for name, fertile in found.items():
         table.add_row(name, *_cells(fertile), *([f"{costs[name]:.2f}"] if costs else []))

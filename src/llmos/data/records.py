@@ -157,8 +157,11 @@ def _document(row: Row, text: str, fields: dict[str, str] | None = None, key: st
 
 
 def _stated(row: Row, *names: str) -> str:
-    found = next((row.values[name] for name in names if name in row.values), "")
-    return found if isinstance(found, str) else ""
+    for name in names:
+        found = row.values.get(name)
+        if isinstance(found, str):
+            return found
+    return ""
 
 
 RECORDS: dict[str, Callable[[Row, DataSection], Document]] = {

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from llmos.data.card import card_sha256
 from llmos.data.documents import Document, cut, side_of, split_digest
 from llmos.data.mixture import UNKNOWN, Group
 from llmos.data.preparation.aside import plain_gzip
@@ -29,6 +30,7 @@ from llmos.data.preparation.lines import pack_document
 from llmos.data.preparation.places import DOCUMENTS
 from llmos.data.reading.chunks import Chunk, Problem, plan, read_part
 from llmos.data.shards import MANIFEST, PARTS, SPLITS, TOKENIZER, PackSettings, Shard, Shards
+from llmos.data.sources import prepared_card
 from llmos.errors import DataError, UsageError
 from llmos.recipe import DataSection
 from llmos.records import canonical_json
@@ -77,8 +79,9 @@ def pack_folder(
             "recipe hold nothing out to score: give both a share, such as 0.01"
         )
     _require_own(out, settings)
-    documents = source / DOCUMENTS  # of a prepared folder; beside it may lie what was dropped
-    found = plan([str(documents if documents.is_dir() else source)], limit=chunk_bytes)
+    card = prepared_card(source)
+    # Beside the documents of a prepared folder may lie what was dropped.
+    found = plan([str(source / DOCUMENTS if card else source)], limit=chunk_bytes)
     with exclusive_lock(out / ".lock", f"another process packs into {out}: wait for it"):
         write_atomic(out / TOKENIZER, tokenizer)
         hashes = cache(sha256_file)
@@ -97,8 +100,9 @@ def pack_folder(
             settings,
             tuple(sorted((s for r in reports for s in r.shards), key=lambda shard: shard.file)),
             tuple(sorted({licence for r in reports for licence in r.licences})),
-            any(card.synthetic for card in found.cards),
+            any(c.synthetic for c in found.cards) or bool(card and card.get("synthetic")),
             len(found.problems) + sum(r.problems for r in reports),
+            card_sha256(card) if card else "",
         )
         _require_all_splits(shards, source)
         _remove_others(out, {shard.file for shard in shards.shards}, len(tasks))

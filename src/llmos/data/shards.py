@@ -115,6 +115,8 @@ class Shards:
     synthetic: bool
     problems: int
     """Files and records that could not be read."""
+    data_card_sha256: str = ""
+    """Of the card of the prepared folder that the text is from."""
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
@@ -142,6 +144,7 @@ class Shards:
                 tuple(found["licences"]),
                 found["synthetic"],
                 found["problems"],
+                found["data_card_sha256"],
             )
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path} is damaged ({error}): pack the text again") from error
@@ -151,12 +154,12 @@ class Shards:
 
     def to_json(self) -> JSON:
         """The content of `shards.json`."""
-        facts = {key: getattr(self, key) for key in ("licences", "synthetic", "problems")}
+        names = ("licences", "synthetic", "problems", "data_card_sha256")
         return {
             "version": VERSION,
             "settings": asdict(self.settings),
             "shards": [asdict(shard) for shard in self.shards],
-            **facts,
+            **{name: getattr(self, name) for name in names},
         }
 
     def check(self, shard: Shard, *, content: bool = False) -> None:

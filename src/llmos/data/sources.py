@@ -53,7 +53,7 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
     Raises `DataError` naming the file and the place for a missing path, a folder without text,
     text that is not UTF-8, a damaged archive, table or record.
     """
-    prepared = _data_card(path)
+    prepared = prepared_card(path)
     files, skipped = _files(path / DOCUMENTS if prepared else path)
     whole = TEXT_SUFFIXES if record == "text" else ()
     readers = {**ROWS, ".json": squad} if record == "question" else ROWS
@@ -91,7 +91,7 @@ def read_source(path: Path, data: DataSection, record: str) -> Source:
     )
 
 
-def _data_card(path: Path) -> JSON | None:
+def prepared_card(path: Path) -> JSON | None:
     """The card of a folder that `llmos data prepare` made; None for any other source.
 
     Raises `DataError` where the preparation is not finished.

@@ -1,1 +1,1 @@
-"""Metrics: from text and scores to numbers (no torch)."""
+"""Metrics: from text and scores to numbers (no torch). Their names are in `names`."""

@@ -66,8 +66,8 @@ def bootstrap_ratio(
     if len(nll) == 1:
         return Interval(value, -math.inf, math.inf)
     tail = (1 - level) / 2
-    ratios = _resampled_ratios(nll, sizes, samples, seed) / math.log(2)
-    low, high = np.quantile(ratios, [tail, 1 - tail])
+    sums = resampled_sums(np.stack([nll, sizes], axis=1), samples, seed)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1] / math.log(2), [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
 
@@ -101,13 +101,16 @@ def _units(values: npt.ArrayLike, name: str) -> Floats:
     return array
 
 
-def _resampled_ratios(nll: Floats, sizes: Floats, samples: int, seed: int) -> Floats:
-    """sum(nll) / sum(sizes) of `samples` draws of as many units as there are: (samples,)."""
+def resampled_sums(rows: Floats, samples: int, seed: int) -> Floats:
+    """Sums of the rows, (units, K), of draws of as many units as there are: (samples, K)."""
     generator = np.random.default_rng(seed)
-    n = len(nll)
-    rows = max(1, _DRAWS_AT_A_TIME // n)
-    ratios = np.empty(samples)
-    for start in range(0, samples, rows):
-        drawn = generator.integers(n, size=(min(rows, samples - start), n))
-        ratios[start : start + len(drawn)] = nll[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
-    return ratios
+    n = len(rows)
+    at_a_time = max(1, _DRAWS_AT_A_TIME // n)
+    sums = np.empty((samples, rows.shape[1]))
+    for start in range(0, samples, at_a_time):
+        drawn = generator.integers(n, size=(min(at_a_time, samples - start), n))
+        own = drawn + n * np.arange(len(drawn))[:, None]
+        times = np.bincount(own.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        # Not by BLAS, whose last bits depend on the number of threads.
+        sums[start : start + len(drawn)] = np.einsum("sn,nk->sk", times.astype(np.float64), rows)
+    return sums

@@ -7,6 +7,7 @@ Shapes: N texts, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,8 +81,25 @@ def macro_f1(confusion: Counts) -> float:
     The default of scikit-learn's `f1_score(average="macro")`. Raises `UsageError` without texts.
     """
     _texts(confusion)
-    occurs = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
-    return float(per_class(confusion).f1[occurs].mean())
+    return mean_f1(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+
+
+def mean_f1(right: npt.ArrayLike, predicted: npt.ArrayLike, true: npt.ArrayLike) -> float:
+    """Macro F1 from the texts of each class, (C,), that are right, predicted, truly of it."""
+    hits, both = np.asarray(right), np.asarray(predicted) + np.asarray(true)
+    return float(_ratio(2 * hits, both)[both > 0].mean())
+
+
+def matthews(right: npt.ArrayLike, predicted: npt.ArrayLike, true: npt.ArrayLike) -> float:
+    """Matthews' correlation of any number of classes, from counts of each, (C,): from -1 to 1.
+
+    Gorodkin (2004), "Comparing two K-category assignments by a K-category correlation coefficient",
+    equation 8; 0 where all texts are predicted as, or are truly of, one class, as in scikit-learn.
+    """
+    p, t = np.asarray(predicted, np.float64), np.asarray(true, np.float64)
+    texts = t.sum()
+    spread = (texts**2 - p @ p) * (texts**2 - t @ t)
+    return float((np.sum(right) * texts - p @ t) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def _texts(confusion: Counts) -> int:
@@ -91,5 +109,6 @@ def _texts(confusion: Counts) -> int:
     return count
 
 
-def _ratio(part: Counts, whole: Counts) -> Floats:
-    return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Floats:
+    ratio: Floats = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
+    return ratio

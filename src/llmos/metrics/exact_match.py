@@ -13,12 +13,9 @@ import string
 import unicodedata
 from collections import Counter
 
+from llmos.metrics.units import space_out
+
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-# Thai and Lao, Myanmar, Khmer, Han with its radicals and marks, Kana, Bopomofo.
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u302d\u3031-\u312f"
-    "\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003fffd])"
-)
 
 
 def normalise(text: str) -> str:
@@ -27,7 +24,7 @@ def normalise(text: str) -> str:
     `normalise("The Great Wall (长城)")` is `"great wall 长 城"`.
     """
     kept = "".join(c for c in text.lower() if not _is_punctuation(c))
-    return " ".join(_UNSPACED.sub(r" \1 ", _ARTICLES.sub(" ", kept)).split())
+    return " ".join(space_out(_ARTICLES.sub(" ", kept)).split())
 
 
 def _is_punctuation(character: str) -> bool:

@@ -3,7 +3,8 @@
 A member sends only pieces that occur at least `threshold` times in its own text. That keeps rare
 strings (a name, a number, a password in one letter) at home. It is no differential privacy: the
 threshold counts occurrences, not persons, and a string repeated often enough does leave. The
-report therefore says how many long pieces left, since a long piece may be more than a word.
+report therefore says how many long pieces left, since a long piece may be more than a word. Where
+differential privacy is asked for, `tokenizers.noise` changes the counts before they come here.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def generate_batch(
     `max_new_tokens`.
     """
     is_encoder_decoder = model.config.is_encoder_decoder
-    encode = _source if is_encoder_decoder else _prompt
+    encode = source_tokens if is_encoder_decoder else document_tokens
     encoded = [encode(words, s) if isinstance(s, str) else list(s) for s in sources]
     if not is_encoder_decoder:
         _require_room(model, encoded, max_new_tokens)
@@ -56,14 +56,15 @@ def generate_batch(
     return [written[index] for index in range(len(encoded))]
 
 
-def _source(words: Vocabulary, text: str) -> list[int]:
+def source_tokens(words: Vocabulary, text: str) -> list[int]:
     """As the objective seq2seq lays a source out."""
     encoding = words.tokenizer.encode(text)
     ends = encoding.special_tokens_mask[-1:] == [1]
     return [*encoding.ids] if ends else [*encoding.ids, words.end]
 
 
-def _prompt(words: Vocabulary, text: str) -> list[int]:
+def document_tokens(words: Vocabulary, text: str) -> list[int]:
+    """A text that begins a new document, for a decoder to continue."""
     begin = words.end if words.begin is None else words.begin
     return [begin, *words.encode(text)]
 

@@ -80,6 +80,8 @@ class ShardMaterial(Material):
             **{split: self.shards.size(split) for split in ("train", "validation", "test")},
             "content_sha256": sha256_hex(canonical_json(sorted(s.sha256 for s in shards))),
         }
+        if self.shards.data_card_sha256:
+            self.card["data_card_sha256"] = self.shards.data_card_sha256
         self.card_sha256 = sha256_hex(canonical_json(self.card))
 
     def counts(self) -> NoReturn:

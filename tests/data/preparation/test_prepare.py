@@ -52,6 +52,19 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+FAKE_SBATCH = """#!{python}
+import os, re, subprocess, sys
+script = open(sys.argv[-1]).read()
+if "merge_stats" not in script:
+    first, last = map(int, re.search(r"--array=(\\d+)-(\\d+)", script).groups())
+    for task in range(first, last + 1):
+        subprocess.run(["bash", sys.argv[-1]], check=True, stdout=subprocess.DEVNULL,
+                       env={{**os.environ, "SLURM_ARRAY_TASK_ID": str(task), "RUN_OFFSET": "0",
+                            "SLURM_NODELIST": "here"}})
+print("Submitted batch job 7")
+"""
+
+
 def files_of(folder: Path) -> dict[str, str]:
     """Every file of a prepared folder and its hash."""
     return {
@@ -240,6 +253,31 @@ def test_nothing_left_is_an_error_that_says_why(settings: Settings, tmp_path: Pa
 def test_slurm_is_told_what_it_needs(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--executor-option time=04:00:00"):
         prepare(settings, tmp_path / "out", Where("slurm"))
+    with pytest.raises(UsageError, match=r"--executor-option nonsense .*start_method"):
+        prepare(settings, tmp_path / "out", Where(options={"nonsense": "1"}))
+
+
+@pytest.mark.slow
+def test_slurm_gets_a_chain_of_jobs_that_make_the_same_bytes(
+    settings: Settings, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A stand-in for sbatch: it runs each task of the job's array at once, as srun would.
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "sbatch").write_text(FAKE_SBATCH.format(python=sys.executable))
+    (tools / "srun").write_text("#!/bin/sh\nwhile [ \"$1\" != launch_pickled_pipeline ]; do shift; "
+                                "done\nexec \"$@\"\n")  # fmt: skip
+    (tools / "scontrol").write_text("#!/bin/sh\necho here\n")
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    path = os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]])
+    monkeypatch.setenv("PATH", path)
+    out = tmp_path / "out"
+    options = {"time": "01:00:00", "partition": "cpu", "tasks_per_job": "100"}
+    assert prepare(settings, out, Where("slurm", 2, options)) is None
+    assert (out / "card.json").exists()
+    prepare(settings, out)  # tidies up
+    assert files_of(out) == files_of(prepared)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,7 +84,8 @@ def test_gettext(write: Write, read: Read, tmp_path: Path) -> None:
     (tmp_path / "in/pl.po").unlink()
     made.save_as_mofile(str(tmp_path / "in/pl.mo"))
     found, problems = read()
-    assert sorted(d.fields.items() for d in found) == sorted(e.items() for e in EXPECTED)
+    in_order = sorted(EXPECTED, key=lambda fields: fields["source"])  # as in all .mo files
+    assert [d.fields for d in found] == in_order
     assert not problems
 
 
@@ -133,7 +133,7 @@ def test_a_long_memory_takes_little_memory(write: Write, read: Read) -> None:
     assert sum(1 for _ in read_part(part, DataSection(), "pair")) == 3000
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 8 * path.stat().st_size
+    assert peak < 3 * path.stat().st_size
 
 
 def test_damaged_and_hostile_xml(write: Write, read: Read) -> None:
@@ -151,4 +151,4 @@ def test_damaged_and_hostile_xml(write: Write, read: Read) -> None:
     assert [p.reason for p in problems] == [NO_XML]
     outside = '<!DOCTYPE tmx [<!ENTITY e SYSTEM "file:///etc/passwd">]>'
     write("a.tmx", f"{outside}<tmx><header/><body>{unit.replace('e12', 'e')}</body></tmx>")
-    assert "root" not in io.StringIO(str(read())).getvalue()
+    assert "root:" not in str(read())

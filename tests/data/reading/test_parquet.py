@@ -28,10 +28,10 @@ def test_rows_have_the_same_ids_whatever_the_limit(tmp_path: Path, read: Read) -
         (f"in/a.parquet:{n}", text, url)
         for n, (text, url) in enumerate(zip(texts, urls, strict=True), start=1)
     ]
-    for limit in (1, 30_000):
+    for limit in (1, 100_000):
         assert read(limit=limit) == (found, [])
     assert len(plan([str(path)], limit=1).chunks) == 9
-    assert 1 < len(plan([str(path)], limit=30_000).chunks) < 9
+    assert 1 < len(plan([str(path)], limit=100_000).chunks) < 9
 
 
 def test_records_of_several_parts(tmp_path: Path, read: Read) -> None:

@@ -32,7 +32,7 @@ def test_json_lines(write: Write, read: Read) -> None:
         b'{"text": "a\0b"}\n'
         + b"[" * 100_000
         + b"\n"
-        + '{"text": "最後一行寫著很多很多的字"}'.encode(),
+        + '{"text": "最後一行寫著很多很多的字"}\n'.encode(),
     )
     found, problems = read()
     assert [(d.id, d.text) for d in found] == [

@@ -11,6 +11,8 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -74,19 +76,30 @@ class Where:
         return True
 
     def _executor(self, stage: Stage) -> Any:
-        common: dict[str, Any] = {
-            "pipeline": [stage],
-            "tasks": stage.tasks,
-            "logging_dir": str(stage.logs),
-            "workers": max(1, min(self.workers, stage.tasks)),
-        }
+        workers = max(1, min(self.workers, stage.tasks))
         if self.kind == "ray":
+            if find_spec("ray") is None:
+                raise UsageError("Ray is not installed: pip install ray, here and on its machines")
             from datatrove.executor.ray import RayPipelineExecutor
 
-            return RayPipelineExecutor(**common, **_numbers(self.options))
+            return self._made(RayPipelineExecutor, stage, workers=workers)
         from datatrove.executor.local import LocalPipelineExecutor
 
-        return LocalPipelineExecutor(**common, **_numbers(self.options))
+        return self._made(LocalPipelineExecutor, stage, workers=workers)
+
+    def _made(self, executor: Callable[..., Any], stage: Stage, **more: Any) -> Any:
+        """datatrove's executor for a stage. Raises `UsageError` for an option it has not."""
+        options = {k: int(v) if v.isdigit() else v for k, v in self.options.items()}
+        known = signature(executor).parameters
+        for name in options:
+            if name not in known or name in _OURS:
+                raise UsageError(
+                    f"--executor-option {name} is not one of this executor's: "
+                    f"{', '.join(sorted(set(known) - _OURS))}"
+                )
+        return executor(
+            pipeline=[stage], tasks=stage.tasks, logging_dir=str(stage.logs), **more, **options
+        )
 
     def _hand_over(self, stages: list[Stage]) -> None:
         from datatrove.executor.slurm import SlurmPipelineExecutor
@@ -99,22 +112,18 @@ class Where:
             )
         before = None
         for stage in stages:
-            before = SlurmPipelineExecutor(
-                pipeline=[stage],
-                tasks=stage.tasks,
-                logging_dir=str(stage.logs),
+            before = self._made(
+                SlurmPipelineExecutor,
+                stage,
                 workers=self.workers,
                 job_name=f"llmos-{stage.name}",
                 depends=before,
-                **_numbers(self.options),
             )
         assert before is not None
         before.run()
 
 
-def _numbers(options: Mapping[str, str]) -> dict[str, Any]:
-    """The options of an executor, whole numbers among them as such."""
-    return {name: int(value) if value.isdigit() else value for name, value in options.items()}
+_OURS = {"pipeline", "tasks", "logging_dir", "workers", "job_name", "depends"}
 
 
 class _Watch:

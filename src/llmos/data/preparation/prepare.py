@@ -22,6 +22,8 @@ from llmos.errors import DataError
 from llmos.records import JSON
 from llmos.storage import exclusive_lock, sha256_hex
 
+LOCK = ".lock"
+
 
 def _silent(stage: str, done: int, tasks: int) -> None:
     """No progress is told."""
@@ -46,7 +48,7 @@ def prepare(
     if (out / CARD_JSON).exists():
         return _done(places, digest)
     held = f"another process is preparing {out}: wait for it, or name another folder"
-    with exclusive_lock(out / ".lock", held):
+    with exclusive_lock(out / LOCK, held):
         if restart:
             _clear(places)
         stages = _begin(places, settings, digest)
@@ -54,7 +56,7 @@ def prepare(
             return None
         card = read_card(out)
         shutil.rmtree(places.work)
-    (out / ".lock").unlink()
+    (out / LOCK).unlink()
     return card
 
 
@@ -66,7 +68,8 @@ def _done(places: Places, digest: str) -> JSON:
             "remove this one"
         )
     if places.work.exists():
-        shutil.rmtree(places.work)  # killed between the card and the end
+        shutil.rmtree(places.work)  # killed between the card and the end, or done by Slurm
+    (places.folder / LOCK).unlink(missing_ok=True)
     return card
 
 

@@ -18,8 +18,10 @@ NOT_TEXT = "not text: it holds NUL bytes"
 REPLACED = "some bytes stand for no character: they were replaced by U+FFFD"
 SAMPLE = 1 << 16
 """bytes of lines with other letters than ASCII's that the detector is given; it reads 11 MB/s."""
-DAMAGED = 0.1
+DAMAGED = 0.25
 """UTF-8 may have so many invalid sequences for each valid one; in other encodings most are."""
+HAN = 0.1
+"""So many bytes of a text in HZ are of Chinese characters, or it is some other text with tildes."""
 
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),  # before that of UTF-16, which it begins with
@@ -83,7 +85,7 @@ def encoding_of(data: bytes, declared: str = "") -> str:
             return encoding
     if data.isascii():
         han = sum(len(match[0]) - 4 for match in _HZ.finditer(data))
-        return "hz" if han > DAMAGED * len(data) and _fits(data, "hz") else "utf-8"
+        return "hz" if han > HAN * len(data) and _fits(data, "hz") else "utf-8"
     if _nearly_utf8(data):
         return "utf-8"
     named = codec(declared)

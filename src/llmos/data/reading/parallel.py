@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, cast
 
@@ -67,7 +69,7 @@ def read_aligned(part: Part, data: DataSection, record: str) -> Iterator[Documen
     found = alignment(PurePath(part.path).name)
     assert found
     languages = (found.source, found.target)
-    other = Part(partner(part.path), part.name, part.source, part.format, 0, _END)
+    other = replace(part, path=partner(part.path), end=os.path.getsize(partner(part.path)))
     if _count(part) != _count(other):
         raise UnreadableError(UNEQUAL)
     sides = Lines(part), Lines(other)
@@ -87,9 +89,6 @@ def read_aligned(part: Part, data: DataSection, record: str) -> Iterator[Documen
             )
     for side in sides:
         yield from side.problems()
-
-
-_END = 1 << 62
 
 
 def _count(part: Part) -> int:

@@ -35,8 +35,8 @@ def row_groups(path: str, limit: int) -> Iterator[tuple[int, int, int, int]]:
         with pq.ParquetFile(path) as file:
             groups = [file.metadata.row_group(index) for index in range(file.num_row_groups)]
             sizes = [(group.num_rows, group.total_byte_size) for group in groups]
-    except pa.ArrowException as error:
-        raise UnreadableError(DAMAGED) from error
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(error, DAMAGED) from error
     start, first, row, weight = 0, 1, 1, 0
     for index, (rows, size) in enumerate(sizes):
         if weight and weight + size > limit:
@@ -74,5 +74,13 @@ def read_parquet(part: Part, data: DataSection, record: str) -> Iterator[Documen
                         found = Problem(f"{path} row {number}", TOO_LONG)
                     yield found
                     number += 1
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise UnreadableError(f"{DAMAGED}: what stands before the damage was read") from error
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
+        reason = f"{DAMAGED}: what stands before the damage was read"
+        raise _unreadable(error, reason) from error
+
+
+def _unreadable(error: Exception, reason: str) -> Exception:
+    """An error of the operating system as it is; pyarrow raises some of its own as `OSError`."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    return UnreadableError(reason)

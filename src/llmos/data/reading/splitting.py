@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from llmos.data.reading.encodings import WIDE, encoding_of
 from llmos.data.reading.parts import UnreadableError
-from llmos.data.reading.streams import LONGEST, blocks, encoding_of_lines
+from llmos.data.reading.streams import BLOCK, LONGEST, blocks, encoding_of_lines
 
 PIECE = 8 << 20
 """bytes of a piece of a long text: it ends with the line in which a multiple of this falls."""
@@ -53,7 +53,8 @@ def split_at_lines(
                 found = block.find(b"\n", offset)
                 stop = found + 1 if found >= 0 else len(block)
             piece = block[offset:stop]
-            cut = _last_end(piece, open_quote if quoted else None)
+            near = position + len(piece) > start + limit - 2 * BLOCK  # else it will not be used
+            cut = _last_end(piece, open_quote if quoted else None) if near else 0
             if cut:
                 last_end = position + cut
                 last_line = line + _line_ends(piece[:cut], quoted, carriage)
@@ -133,7 +134,10 @@ def pieces(stream: Iterable[bytes], position: int = 0) -> Iterator[tuple[int, by
             block = block[len(taken) :]
             position += len(taken)
             size += len(taken)
-            held = [*held, taken] if size <= LONGEST else []
+            if size <= LONGEST:
+                held.append(taken)
+            else:
+                held.clear()
             if at >= 0:
                 yield number, b"".join(held) if held else None
                 held, size, number = [], 0, position // PIECE + 1

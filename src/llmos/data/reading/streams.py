@@ -147,7 +147,10 @@ def split_lines(stream: Iterable[bytes], longest: int = LONGEST) -> Iterator[byt
     for block in stream:
         first, *rest = block.split(b"\n")
         size += len(first)
-        held = [*held, first] if size <= longest else []
+        if size <= longest:
+            held.append(first)
+        else:
+            held.clear()
         if rest:
             yield b"".join(held) if size <= longest else None
             yield from rest[:-1]

@@ -178,13 +178,11 @@ def _decoded(part: Part) -> Iterator[tuple[int, str | Problem]]:
     """Lines with their ends, and problems in place of those that cannot be read."""
     lines = Lines(part)
     for number, line in lines:
-        place = f"{part.path} line {number}"
         if line is None:
-            yield number, Problem(place, TOO_LONG)
-            continue
-        if b"\0" in line:
-            yield number, Problem(place, NUL)
-            continue
-        yield number, f"{lines.text(line)}\n"
+            yield number, Problem(f"{part.path} line {number}", TOO_LONG)
+        elif b"\0" in line:
+            yield number, Problem(f"{part.path} line {number}", NUL)
+        else:
+            yield number, f"{lines.text(line)}\n"
     for problem in lines.problems():
         yield 0, problem

@@ -14,6 +14,7 @@ from llmos.recipe import DataSection
 
 NO_XML = "damaged XML: what stands before the damage was read"
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+_FED = 1 << 14
 _CODES = ("bpt", "ept", "it", "ph", "ut")
 """Elements whose content is another format's code, not text."""
 
@@ -27,9 +28,9 @@ def read_tmx(part: Part, data: DataSection, record: str) -> Iterator[Document | 
     body: Element | None = None
     header, number, unit, size = "", 0, 0, 0
     try:
-        for block in blocks(part.path):
-            parser.feed(block)
-            size += len(block)
+        for piece in _pieces(blocks(part.path)):
+            parser.feed(piece)
+            size += len(piece)
             for event, element in cast("Iterator[tuple[str, Element]]", parser.read_events()):
                 if event == "start":
                     if element.tag == "body":
@@ -49,6 +50,13 @@ def read_tmx(part: Part, data: DataSection, record: str) -> Iterator[Document | 
         parser.close()
     except ParseError as error:
         raise UnreadableError(NO_XML) from error
+
+
+def _pieces(stream: Iterator[bytes]) -> Iterator[bytes]:
+    """Small ones: the elements of each are in memory together."""
+    for block in stream:
+        for start in range(0, len(block), _FED):
+            yield block[start : start + _FED]
 
 
 def _pairs(unit: Element, header: str) -> Iterator[tuple[str, str, tuple[str, str]]]:

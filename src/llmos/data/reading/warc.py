@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,28 +14,26 @@ from llmos.recipe import DataSection
 NO_WARC = "a damaged web archive: what stands before the damage was read"
 NO_PAGE = "an answer that is no page of text"
 FAILED = "an answer with an error, or none"
-CUT = "a record that is cut"
+CUT = "ends within a record: what stands before it was read"
 
 _HTML = ("text/html", "application/xhtml+xml")
 
 
-class _Stream(io.RawIOBase):
-    """Blocks as a file."""
+class _Stream:
+    """Blocks as a file that is read in pieces, each as soon as it is there."""
 
     def __init__(self, stream: Iterator[bytes]) -> None:
         self._stream = stream
-        self._block = memoryview(b"")
+        self._block = b""
+        self.end = b""
+        """The last four bytes that were read."""
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
+    def read(self, size: int) -> bytes:
         if not self._block:
-            self._block = memoryview(next(self._stream, b""))
-        taken = self._block[: len(buffer)]
-        buffer[: len(taken)] = taken
-        self._block = self._block[len(taken) :]
-        return len(taken)
+            self._block = next(self._stream, b"")
+        taken, self._block = self._block[:size], self._block[size:]
+        self.end = (self.end + taken[-4:])[-4:]
+        return taken
 
 
 def read_warc(part: Part, data: DataSection, record: str) -> Iterator[Document | Problem]:
@@ -44,7 +41,7 @@ def read_warc(part: Part, data: DataSection, record: str) -> Iterator[Document |
     from warcio.archiveiterator import ArchiveIterator
     from warcio.exceptions import ArchiveLoadFailed
 
-    file = io.BufferedReader(_Stream(blocks(part.path)), buffer_size=1 << 16)
+    file = _Stream(blocks(part.path))
     number = 0
     try:
         for found in ArchiveIterator(file):
@@ -53,6 +50,8 @@ def read_warc(part: Part, data: DataSection, record: str) -> Iterator[Document |
                 yield from _record(part, found, f"{part.name}:{number}")
     except ArchiveLoadFailed as error:
         raise UnreadableError(NO_WARC) from error
+    if file.end != b"\r\n\r\n":
+        raise UnreadableError(CUT)
 
 
 def _record(part: Part, found: Any, name: str) -> Iterator[Document | Problem]:
@@ -77,8 +76,7 @@ def _record(part: Part, found: Any, name: str) -> Iterator[Document | Problem]:
     while found.raw_stream.read(1 << 16):
         pass  # what stands behind the end of a chunked answer
     if found.raw_stream.limit > 0:
-        yield Problem(place, CUT)
-        return
+        raise UnreadableError(CUT)
     robots = tuple(value for key, value in headers if key.lower() == "x-robots-tag")
     tdm = given.get("tdm-reservation", "")
     try:

@@ -35,8 +35,8 @@ BLANK = "▁"
 
 SEEDS = 1_000_000
 """Substrings to begin with: SentencePiece's seed_sentencepiece_size."""
-MOST_WORDS = 500_000
-"""Distinct words that training looks at, the most frequent ones: bounds memory to about 1 GB."""
+MOST_WORDS = 400_000
+"""Distinct words that training looks at, the most frequent ones: so it needs 1 GB at most."""
 SUB_ITERATIONS = 2
 SHRINKING = 0.75
 """SentencePiece's num_sub_iterations and shrinking_factor."""

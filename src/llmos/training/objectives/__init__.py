@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from llmos.data.mixture import is_mixed, weights_of
-from llmos.errors import RecipeError
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
 from llmos.training.objectives.causal_lm import CausalLM
@@ -13,7 +11,7 @@ from llmos.training.objectives.extractive_qa import ExtractiveQA
 from llmos.training.objectives.instruction import Instruction
 from llmos.training.objectives.masked_lm import MaskedLM
 from llmos.training.objectives.objective import Objective
-from llmos.training.objectives.packed_text import PackedObjective
+from llmos.training.objectives.packed_text import require_mixable
 from llmos.training.objectives.seq2seq import Seq2Seq
 from llmos.training.objectives.span_corruption import SpanCorruption
 
@@ -29,19 +27,9 @@ OBJECTIVES: dict[str, Callable[[Recipe, Vocabulary], Objective]] = {
 
 
 def make_objective(recipe: Recipe, words: Vocabulary) -> Objective:
-    """The recipe's objective for this vocabulary.
-
-    Raises `RecipeError` where the recipe mixes languages, but the objective reads no packed text.
-    """
+    """The recipe's objective for this vocabulary. Raises `RecipeError` where keys do not fit it."""
     objective = OBJECTIVES[recipe.objective.name](recipe, words)
-    if is_mixed(recipe.data):
-        packs = isinstance(objective, PackedObjective)
-        if not packs or (recipe.objective.name == "masked_lm" and recipe.objective.next_sentence):
-            raise RecipeError(
-                "data.mixture_temperature and data.mixture_weights are for packed text (causal_lm, "
-                "span_corruption, masked_lm with next_sentence = false): leave them out"
-            )
-        weights_of(recipe.data)
+    require_mixable(objective, recipe)
     return objective
 
 

@@ -8,10 +8,11 @@ from typing import Protocol, runtime_checkable
 
 from llmos.data.batches import Batches
 from llmos.data.documents import Document
-from llmos.data.mixture import Group, is_mixed
+from llmos.data.mixture import Group, is_mixed, weights_of
 from llmos.data.packing import TokenRun, pack
+from llmos.errors import RecipeError
 from llmos.models.vocabulary import Vocabulary
-from llmos.recipe import DataSection
+from llmos.recipe import DataSection, Recipe
 
 
 @runtime_checkable
@@ -26,6 +27,19 @@ class PackedObjective(Protocol):
 
     def packed_batches(self, groups: Mapping[Group, TokenRun], seed: int) -> Batches:
         """The training batches of tokens by language and source, mixed as the recipe says."""
+
+
+def require_mixable(objective: object, recipe: Recipe) -> None:
+    """Raise `RecipeError` where a recipe mixes languages but its objective packs no text."""
+    if not is_mixed(recipe.data):
+        return
+    weights_of(recipe.data)
+    pairs = recipe.objective.name == "masked_lm" and recipe.objective.next_sentence
+    if pairs or not isinstance(objective, PackedObjective):
+        raise RecipeError(
+            "data.mixture_temperature and data.mixture_weights are for packed text (causal_lm, "
+            "span_corruption, masked_lm with next_sentence = false): leave them out"
+        )
 
 
 def packed(

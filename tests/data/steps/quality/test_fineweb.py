@@ -35,6 +35,7 @@ SHORT = [f"{index:029d}." for index in range(100)]  # 30 characters
         ([*_lines(98), *_lines(2)], "fineweb_repeated_lines"),
         ([*_lines(10), "", "", *_lines(20)[10:]], ""),  # blank lines are none
         ([f"{'a' * 20 + str(n)} c {'b' * 20}." for n in range(40)], ""),  # 4 words a line
+        ([f"{'a' * 20 + str(n)} {'b' * 20}." for n in range(40)], "fineweb_list"),  # 39 / (40 * 3)
         ([f"{'a' * 40 + str(n)}." for n in range(40)], "fineweb_list"),  # 2 words a line
     ],
 )

@@ -65,7 +65,7 @@ def _trunk(view: View, match: re.Match[str]) -> Bounds | None:
     return _no_date(view, match) if 9 <= len(digits) <= 12 else None
 
 
-def _mobile(view: View, match: re.Match[str]) -> Bounds | None:
+def _bare(view: View, match: re.Match[str]) -> Bounds | None:
     """No book: ten digits with the check digit of ISO 2108, as in use until 2006."""
     digits = view.plain[match.start() : match.end()]
     book = sum((10 - n) * int(d) for n, d in enumerate(digits)) % 11 == 0 and len(digits) == 10
@@ -126,9 +126,13 @@ PHONE: Finders = {
         # 001-518-640-0854
         _pattern("00", r"[1-9](?:[ .\-/()]{0,2}\d){6,15}" + _EXTENSION, check=_international),
         # 030 1234567, 01.84.17.61.18, (08) 8747 6301: much of Europe, Asia and Africa
-        _pattern("0", r"[1-9]\d{0,4}\)?(?:[ .\-/]{1,2}\d{2,8}){1,5}", check=_trunk),
-        # 0612345678, 07700900123, 015112345678: mobiles of France, the United Kingdom, Germany
-        _pattern("0", r"(?:[67]\d{8}|7\d{9}|1[567]\d{8,9})", "9" * 10, check=_mobile),
+        _pattern(
+            "0",
+            r"[1-9]\d{0,4}(?:\)\d{2,8}|\)?[ .\-/]{1,2}\d{2,8})(?:[ .\-/]{1,2}\d{2,8}){0,4}",
+            check=_trunk,
+        ),
+        # 0612345678, 07700900123, 015112345678: France; mobiles of Britain, of Germany
+        _pattern("0", r"(?:[1-9]\d{8}|7\d{9}|1[567]\d{8,9})", "9" * 10, check=_bare),
         # 905-674-3793, (602)272-9781x12, 1.202.555.0123: the countries of +1 (NANPA: from 2 on)
         Pattern(
             re.compile(
@@ -147,7 +151,7 @@ PHONE: Finders = {
         ),
         # (11) 98765-4321, 11 98765-4321: Brazil (Anatel, resolution 749); (37) 788-063 and the like
         _pattern(r"\(", r"\d\d\) ?(?:9 ?\d{4}-?\d{4}|\d{3,5}[ \-]\d{3,4})"),
-        _pattern("[1-9]", r"\d 9\d{4}-\d{4}", "99 99999-9999"),
+        _pattern("[1-9]", r"\d (?:9\d|[3-5])\d{3}-\d{4}", "99 99999-9999", "99 9999-9999"),
         # 612 34 56 78 Spain, 347 1234567 Italy, 8 (916) 123-45-67 Russia
         _pattern("[67]", r"\d\d(?: \d\d){3}", "999 99 99 99"),
         _pattern("3", r"[2-9]\d[ \-/.]\d{6,7}", *(f"999{by}999999" for by in " -/.")),

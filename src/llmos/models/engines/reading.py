@@ -1,0 +1,114 @@
+"""What a model folder's model says of texts: likelihoods, labels, vectors.
+
+Shapes: B rows, T tokens, V vocabulary, C labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from llmos.models.engines.batches import padded
+from llmos.models.engines.engine import Likelihood, UnsupportedError
+from llmos.models.engines.loading import Loaded
+from llmos.models.generate_batch import document_tokens, source_tokens
+
+
+@torch.no_grad()
+def likelihoods(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+    """How likely each continuation is after its context; a context too long loses its beginning.
+
+    The two are cut into tokens together and parted afterwards, as lm-evaluation-harness does
+    (`TemplateLM._encode_pair`), so that a blank between them is with the continuation.
+    """
+    if loaded.kind == "encoder":
+        raise UnsupportedError(f"{loaded.folder} is an encoder, which gives no likelihood")
+    if loaded.kind == "encoder-decoder":
+        return _of_targets(loaded, pairs)
+    rows, sizes = [], []
+    for context, continuation in pairs:
+        blank = len(context) - len(context.rstrip())
+        if blank:
+            context, continuation = context[:-blank], context[-blank:] + continuation
+        before = document_tokens(loaded.words, context)
+        whole = document_tokens(loaded.words, context + continuation)
+        rows.append(whole[-(loaded.context_length + 1) :])
+        sizes.append(min(len(whole) - len(before), loaded.context_length))
+    found: dict[int, Likelihood] = {}
+    device = loaded.model.device
+    for batch in padded([row[:-1] for row in rows], loaded.words.pad, device):
+        logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        for place, at in enumerate(batch.rows):
+            row, size = rows[at], sizes[at]
+            end = len(row) - 1
+            found[at] = _likelihood(logits[place, end - size : end], row[len(row) - size :])
+    return [found[at] for at in range(len(pairs))]
+
+
+def _of_targets(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+    """Of an encoder-decoder: the target's tokens, given the source; without its end."""
+    start = getattr(loaded.model.config, "decoder_start_token_id", None)
+    first = loaded.words.pad if start is None else start
+    found = []
+    for source, target in pairs:
+        ids = loaded.words.encode(target)
+        if not ids:
+            found.append(Likelihood(0.0, 0, True))
+            continue
+        read = torch.tensor([source_tokens(loaded.words, source)], device=loaded.model.device)
+        begun = torch.tensor([[first, *ids[:-1]]], device=loaded.model.device)
+        logits = loaded.model(input_ids=read, decoder_input_ids=begun).logits[0]
+        found.append(_likelihood(logits, ids))
+    return found
+
+
+def _likelihood(logits: torch.Tensor, ids: Sequence[int]) -> Likelihood:
+    """`logits`: (T, V), those that tell `ids`."""
+    wanted = torch.tensor(list(ids), dtype=torch.long, device=logits.device)
+    values = logits.float().log_softmax(-1)
+    own = values[torch.arange(len(wanted), device=logits.device), wanted]
+    is_greedy = bool((values.argmax(-1) == wanted).all())
+    return Likelihood(float(own.double().sum()), len(wanted), is_greedy)
+
+
+def framed(loaded: Loaded, text: str) -> list[int]:
+    """A text's ids with the special tokens of its tokenizer; too long a text loses its end."""
+    encoding = loaded.words.tokenizer.encode(text)
+    ids, special = list(encoding.ids), list(encoding.special_tokens_mask)
+    after = special[::-1].index(0) if 0 in special else 0
+    excess = max(0, len(ids) - loaded.context_length)
+    end = len(ids) - after
+    return (ids[: end - excess] + ids[end:]) or [loaded.words.end]
+
+
+@torch.no_grad()
+def classify(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Probabilities: (texts, C). Raises `UnsupportedError` without such a head."""
+    if loaded.head != "classification":
+        raise UnsupportedError(f"{loaded.folder} has no head that tells labels apart")
+    found = np.zeros((len(texts), loaded.model.config.num_labels))
+    rows = [framed(loaded, text) for text in texts]
+    for batch in padded(rows, loaded.words.pad, loaded.model.device):
+        logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
+        found[batch.rows] = functional.softmax(logits.double(), dim=-1).cpu().numpy()
+    return found
+
+
+@torch.no_grad()
+def embed(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """The mean of the last layer's vectors, of length 1, as sentence-transformers pools them."""
+    config = loaded.model.config
+    found = np.zeros((len(texts), config.get_text_config().hidden_size), np.float32)
+    rows = [framed(loaded, text) for text in texts]
+    has_encoder = config.is_encoder_decoder
+    network = loaded.model.get_encoder() if has_encoder else loaded.model.base_model
+    for batch in padded(rows, loaded.words.pad, loaded.model.device):
+        hidden = network(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        mask = batch.mask[..., None]
+        mean = (hidden.float() * mask).sum(1) / mask.sum(1)
+        found[batch.rows] = functional.normalize(mean, dim=-1).cpu().numpy()
+    return found
