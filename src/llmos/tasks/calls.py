@@ -13,7 +13,7 @@ from llmos.tasks.task import Options, Result, Task
 
 
 @overload
-def call(
+def call(  # type: ignore[overload-overlap]
     task: Task,
     model: Engine | Path | str,
     text: str,

@@ -51,7 +51,7 @@ CODE = Task(
     prompt_stop=("\n\n\n",),
     source="{text}",
     decoding=Decoding(max_new_tokens=512),
-    metrics=("pass_at_1",),
+    metrics=("pass_at_k",),
     example=Example(
         inputs={"text": "A function that adds two numbers."},
         output="def add(a, b):\n    return a + b",

@@ -29,7 +29,7 @@ CREATIVE_WRITING = Task(
     source="{text}",
     # The nucleus of the paper's section 4.3, at the temperature of `models.publish.SAMPLING`.
     decoding=Decoding(max_new_tokens=400, temperature=0.7, top_p=0.95),
-    metrics=("distinct_2", "repetition"),
+    metrics=("repetition",),
     example=Example(
         inputs={"text": "A fisherman who is afraid of water."},
         output="Every morning Tomas mended nets on the quay and let his sister take the boat out.",

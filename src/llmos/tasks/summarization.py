@@ -71,7 +71,7 @@ SUMMARIZATION = Task(
     prompt_stop=("\n",),
     source="summarize: {text}",
     decoding=Decoding(max_new_tokens=160),
-    metrics=("rouge_l", "rouge_1", "rouge_2"),
+    metrics=("rougeL", "rouge1", "rouge2"),
     example=Example(
         inputs={
             "text": "The ferry did not run on Monday. A storm had damaged the pier, and the "

@@ -99,7 +99,8 @@ def load(folder: Path) -> Loaded:
     missing = tuple(name for name in missing if not name.startswith("pooler."))
     if missing:
         raise lacking(folder, missing)
-    model.to(default_device()).eval()
+    network: Any = model
+    network.to(default_device()).eval()
     words = base_vocabulary(str(folder))
     if model.can_generate():
         _reset(model)

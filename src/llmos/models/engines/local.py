@@ -54,8 +54,8 @@ class LocalEngine:
     def labels(self) -> tuple[str, ...]:
         if self._loaded.head != "classification":
             return ()
-        names = self._loaded.model.config.id2label or {}
-        return tuple(names[number] for number in sorted(names))
+        names: dict[int, str] = dict(self._loaded.model.config.id2label or {})
+        return tuple(names[number] for number in range(len(names)))
 
     def spans(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, float]]:
         with self._lock:

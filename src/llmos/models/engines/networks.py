@@ -34,9 +34,7 @@ class Network(Protocol):
     scale: float
     dtype: torch.dtype
 
-    def hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         """ids and positions: (N,) -> (N, D), what the last layer puts out."""
         ...
 
@@ -92,9 +90,7 @@ class GPT2Network:
     def _norm(self, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return part.weight.detach().to(self.dtype), part.bias.detach().to(self.dtype)
 
-    def hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         linear, norm = functional.linear, functional.layer_norm
         x = self.words[ids] + self.places[positions]
         shape = (x.shape[-1],)
@@ -149,9 +145,7 @@ class LlamaNetwork:
         left, right = x.chunk(2, dim=-1)
         return (x * cos + torch.cat([-right, left], dim=-1) * sin).to(self.dtype)
 
-    def hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         linear, norm = functional.linear, functional.rms_norm
         x = self.words[ids]
         shape = (x.shape[-1],)
@@ -187,9 +181,7 @@ class AnyNetwork:
         AttentionInterface.register(self._NAME, _attend_within)
         AttentionMaskInterface.register(self._NAME, lambda *_, **__: None)
 
-    def hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         usual = self.model.config._attn_implementation
         self.model.set_attn_implementation(self._NAME)
         try:

@@ -102,7 +102,7 @@ def classify(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float64]:
 def embed(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """The mean of the last layer's vectors, of length 1, as sentence-transformers pools them."""
     config = loaded.model.config
-    found = np.zeros((len(texts), config.get_text_config().hidden_size), np.float32)
+    found = np.zeros((len(texts), int(config.get_text_config().hidden_size or 0)), np.float32)
     rows = [framed(loaded, text) for text in texts]
     has_encoder = config.is_encoder_decoder
     network = loaded.model.get_encoder() if has_encoder else loaded.model.base_model

@@ -137,7 +137,7 @@ def _until(ids: list[int], ends: frozenset[int]) -> list[int]:
     return ids if at is None else ids[: at + 1]
 
 
-class _Stopping(StoppingCriteria):  # type: ignore[misc]
+class _Stopping(StoppingCriteria):
     """Ends a row at a stop text, and all of them when the reader has gone."""
 
     def __init__(
@@ -217,7 +217,7 @@ def _logprobs(
     )
 
 
-class _Tokens(BaseStreamer):  # type: ignore[misc]
+class _Tokens(BaseStreamer):
     """Hands each new token to the reader; the first call brings the prompt."""
 
     def __init__(self) -> None:
