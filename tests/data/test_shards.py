@@ -278,11 +278,15 @@ def test_a_damaged_shard_is_told_and_made_again(source: Path, made: Path, tmp_pa
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b'{"version": 1}', b'{"version": 1, "settings": 3}']
 )
-def test_a_damaged_manifest_is_told(made: Path, tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_manifest_is_told(
+    source: Path, made: Path, tmp_path: Path, content: bytes
+) -> None:
     folder, _ = copy_of(made, tmp_path)
     (folder / MANIFEST).write_bytes(content)
     with pytest.raises(DataError, match=r"shards.json is damaged"):
         Shards.open(folder)
+    packed(source, folder)
+    assert contents(folder) == contents(made)
     (folder / MANIFEST).write_bytes(b'{"version": 2}')
     with pytest.raises(DataError, match="is of version 2"):
         Shards.open(folder)

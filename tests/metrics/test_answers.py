@@ -75,7 +75,7 @@ def test_squad_cases_worked_by_hand(
         ("北京大学。", ["北京大学"], 1, 1),
         ("“北京”大学", ["北京大学"], 1, 1),
         ("京大学", ["北京大学"], 0, 2 * 3 / 7),
-        # The longest run, not the shared characters: 北京 of 北京的大学, although 大学 is there too.
+        # The longest run, not the shared characters: 北京 of 北京的大学.
         ("北京的大学", ["北京大学"], 0, 2 * 2 / 9),
         ("大学北京", ["北京大学"], 0, 2 * 2 / 8),
         ("Python 3.5语言", ["python 3.5语言"], 1, 1),
@@ -91,8 +91,6 @@ def test_cmrc_cases_worked_by_hand(
     prediction: str, truths: list[str], exact: float, f1: float
 ) -> None:
     assert cmrc2018.exact_match(prediction, truths) == exact
-    if prediction == "Python语言":
-        f1 = 2 * 2 / (3 + 4)
     assert cmrc2018.f1(prediction, truths) == pytest.approx(f1)
 
 
@@ -114,8 +112,8 @@ def test_cmrc_f1_by_trying_every_run(prediction: str, truth: str) -> None:
 
 
 def test_cmrc_units() -> None:
-    assert cmrc2018.units("Python语言，1991年——It's") == [
-        "python", "语", "言", "1991", "年", "——it", "'s",
+    assert cmrc2018.units("Python语言，1991年It's") == [
+        "python", "语", "言", "1991", "年", "it", "'s",
     ]  # fmt: skip
 
 

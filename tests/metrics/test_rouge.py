@@ -11,7 +11,7 @@ from llmos.metrics.rouge import Rouge
 from llmos.metrics.score import score
 from llmos.metrics.units import words
 
-WORDS = "The cat's 3.5 kg, sat_down! on RUNNING mats; (and) dogs ran home quickly".split()
+LINE = "The cat's 3.5 kg, sat_down! on RUNNING mats; (and) dogs ran home quickly"
 
 
 @pytest.mark.parametrize("variant", ["1", "2", "L"])
@@ -20,7 +20,7 @@ def test_english_figures_are_rouge_scores(variant: str, stemmer: bool) -> None:
     generator = random.Random(0)
 
     def line() -> str:
-        return " ".join(generator.choices(WORDS, k=generator.randint(0, 12)))
+        return " ".join(generator.choices(LINE.split(), k=generator.randint(0, 12)))
 
     found, wanted = [line() for _ in range(25)], [[line(), line()] for _ in range(25)]
     scorer, aggregator = RougeScorer([f"rouge{variant}"], stemmer), BootstrapAggregator()

@@ -19,16 +19,16 @@ from llmos.metrics.perplexity import BitsPerByte
 from llmos.metrics.score import Score, add, compare, compare_rows, score, score_rows, wilson
 from llmos.metrics.translation import Bleu
 
-WORDS = "the cat sat on a mat and dog ran home by red river in old town".split()
+LINE = "the cat sat on a mat and dog ran home by red river in old town"
 
 
 def texts(n: int, seed: int, noise: float) -> tuple[list[str], list[list[str]]]:
     """Predictions that have `noise` of their words wrong, and their references."""
-    generator = random.Random(seed)
-    wanted = [[generator.choice(WORDS) for _ in range(generator.randint(6, 20))] for _ in range(n)]
+    generator, words = random.Random(seed), LINE.split()
+    wanted = [[generator.choice(words) for _ in range(generator.randint(6, 20))] for _ in range(n)]
     generator = random.Random(seed * 1000 + int(noise * 100))
     found = [
-        [generator.choice(WORDS) if generator.random() < noise else word for word in line]
+        [generator.choice(words) if generator.random() < noise else word for word in line]
         for line in wanted
     ]
     return [" ".join(line) for line in found], [[" ".join(line)] for line in wanted]

@@ -96,8 +96,9 @@ def report(
 ) -> None:
     """Print tokens per word, bytes and characters per token, and what is not covered.
 
-    Words are not counted in scripts without spaces, such as Chinese, Japanese and Thai. The last
-    two columns are shares of the tokens: what the vocabulary does not cover, lost or as bytes.
+    Words are not counted in scripts without spaces, such as Chinese, Japanese and Thai. The
+    columns "unk." and "bytes" are shares of the tokens: what the vocabulary does not cover, lost
+    or as bytes.
     """
     from llmos.data.sources import read_source
     from llmos.models.tokenizers.fertility import fairness_gap, fertility, premiums
@@ -203,7 +204,7 @@ def _figures(found: Fertility) -> dict[str, float | int | None]:
 def _print(found: Mapping[str, Fertility], costs: Mapping[str, float]) -> None:
     table = Table()
     table.add_column("text", no_wrap=True)
-    names = ["tokens", "tokens/word", "bytes/token", "chars/token", "unknown", "bytes"]
+    names = ["tokens", "a word", "bytes each", "chars each", "unk.", "bytes"]
     for name in [*names, *(["x first"] if costs else [])]:
         table.add_column(name, justify="right")
     for name, fertile in found.items():

@@ -113,7 +113,10 @@ def pack_folder(
 
 def _require_own(out: Path, settings: PackSettings) -> None:
     if (out / MANIFEST).is_file():
-        before = json.loads((out / MANIFEST).read_bytes()).get("settings", {})
+        try:
+            before = dict(json.loads((out / MANIFEST).read_bytes())["settings"])
+        except (ValueError, TypeError, KeyError):
+            return  # a damaged one is written anew
         changed = [key for key, value in asdict(settings).items() if before.get(key) != value]
         if changed:
             raise UsageError(
@@ -223,7 +226,8 @@ def _alone_on_its_core() -> None:
 
 
 @cache
-def _tokenizer(path: Path) -> Any:
+def _tokenizer(path: Path, sha256: str) -> Any:
+    """The tokenizer at `path`, whose hash makes it another one for the cache when it changes."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(path))
@@ -243,7 +247,7 @@ def _pack_chunk(task: _Task) -> None:
         number = task.chunk.number
         held_out = {split: _HeldOut(task.out, split, number, stack) for split in SPLITS[1:]}
         train = _TokenFiles(task.out, number, settings)
-        batch = _Batch(_tokenizer(task.out / TOKENIZER), train)
+        batch = _Batch(_tokenizer(task.out / TOKENIZER, settings.tokenizer_sha256), train)
         for part in task.chunk.parts:
             for found in read_part(part, data, "text"):
                 if isinstance(found, Problem):

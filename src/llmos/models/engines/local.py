@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import RLock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,8 +55,8 @@ class LocalEngine:
     def labels(self) -> tuple[str, ...]:
         if self._loaded.head != "classification":
             return ()
-        names: dict[int, str] = dict(self._loaded.model.config.id2label or {})
-        return tuple(names[number] for number in range(len(names)))
+        names: dict[Any, str] = self._loaded.model.config.id2label or {}
+        return tuple(names[number] for number in sorted(names))
 
     def spans(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, float]]:
         with self._lock:

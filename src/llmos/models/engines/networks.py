@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from llmos.models.engines.engine import UnsupportedError
 
@@ -165,41 +167,43 @@ class LlamaNetwork:
 
 
 class AnyNetwork:
-    """Any decoder of transformers whose attention can be replaced (`AttentionInterface`)."""
+    """Any decoder of transformers whose attention can be replaced (`AttentionInterface`).
 
-    _NAME = "llmos_engine"
+    It computes in the type of the model, which stays as usable as it was.
+    """
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
         config = model.config.get_text_config()
         heads = config.num_attention_heads
-        self.dtype = dtype
-        self.model: Any = model.to(dtype)  # type: ignore[arg-type]
+        self.model: Any = model
+        self.dtype = model.dtype
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         shared = getattr(config, "num_key_value_heads", None) or heads
         self.sizes = config.num_hidden_layers, shared, width
         self.scale = width**-0.5
-        AttentionInterface.register(self._NAME, _attend_within)
-        AttentionMaskInterface.register(self._NAME, lambda *_, **__: None)
+        AttentionInterface.register(_NAME, _attend_within)
+        AttentionMaskInterface.register(_NAME, sdpa_mask)
+        model.set_attn_implementation(_NAME)
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
-        usual = self.model.config._attn_implementation
-        self.model.set_attn_implementation(self._NAME)
-        try:
-            found = self.model.base_model(
-                input_ids=ids[None],
-                position_ids=positions[None],
-                use_cache=False,
-                llmos_attend=attend,
-                llmos_scale=self.scale,
-            )
-        finally:
-            self.model.set_attn_implementation(usual)
+    def hidden(
+        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
+    ) -> torch.Tensor:
+        found = self.model.base_model(
+            input_ids=ids[None],
+            position_ids=positions[None],
+            use_cache=False,
+            llmos_attend=attend,
+            llmos_scale=self.scale,
+        )
         hidden: torch.Tensor = found.last_hidden_state[0]
         return hidden
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model.lm_head(hidden).float()
+        logits: torch.Tensor = self.model.get_output_embeddings()(hidden).float()
         return logits
+
+
+_NAME = "llmos_engine"
 
 
 def _attend_within(
@@ -211,11 +215,13 @@ def _attend_within(
     scaling: float | None = None,
     llmos_attend: Attend | None = None,
     llmos_scale: float = 1.0,
-    **_: Any,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Transformers' attention function: query (1, H, N, d), key and value (1, K, N, d)."""
     if llmos_attend is None:
-        raise UnsupportedError(f"{type(module).__name__} hands nothing on to its attention")
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **options
+        )
     if scaling is not None and scaling != llmos_scale:
         query = query * (scaling / llmos_scale)
     rows = (x[0].transpose(0, 1) for x in (query, key, value))
@@ -284,7 +290,7 @@ def network_of(model: PreTrainedModel, dtype: torch.dtype) -> Network:
         except (AttributeError, KeyError, TypeError, ValueError, UnsupportedError):
             continue  # not such a network after all
         if (found - expected).abs().max() <= TOLERANCE * expected.abs().max():
-            return network if dtype == torch.float32 else kind(model, dtype)
+            return network if dtype == network.dtype else kind(model, dtype)
     raise UnsupportedError(
         f"a {model.config.model_type} model cannot be decoded continuously: serve it with vLLM or "
         "llama.cpp and give --engine URL"

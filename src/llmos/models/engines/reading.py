@@ -90,7 +90,7 @@ def classify(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float64]:
     """Probabilities: (texts, C). Raises `UnsupportedError` without such a head."""
     if loaded.head != "classification":
         raise UnsupportedError(f"{loaded.folder} has no head that tells labels apart")
-    found = np.zeros((len(texts), loaded.model.config.num_labels))
+    found = np.zeros((len(texts), int(loaded.model.config.num_labels or 0)))
     rows = [framed(loaded, text) for text in texts]
     for batch in padded(rows, loaded.words.pad, loaded.model.device):
         logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
@@ -102,7 +102,8 @@ def classify(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float64]:
 def embed(loaded: Loaded, texts: Sequence[str]) -> npt.NDArray[np.float32]:
     """The mean of the last layer's vectors, of length 1, as sentence-transformers pools them."""
     config = loaded.model.config
-    found = np.zeros((len(texts), int(config.get_text_config().hidden_size or 0)), np.float32)
+    width = int(config.get_text_config().hidden_size or 0)
+    found = np.zeros((len(texts), width), np.float32)
     rows = [framed(loaded, text) for text in texts]
     has_encoder = config.is_encoder_decoder
     network = loaded.model.get_encoder() if has_encoder else loaded.model.base_model

@@ -95,7 +95,7 @@ def _generate(
     is_closed: Callable[[], bool] = lambda: False,
     streamer: BaseStreamer | None = None,
 ) -> list[list[int]]:
-    """The new ids of each row, (B, T), up to and without its end and the padding behind it."""
+    """The new ids of each row, (B, T), up to its end, which is kept as the mark of having ended."""
     model, words = loaded.model, loaded.words
     is_decoder = loaded.kind == "decoder"
     sampling: dict[str, Any] = {"do_sample": False}
@@ -128,11 +128,12 @@ def _generate(
             stopping_criteria=StoppingCriteriaList([stopping]),
             streamer=streamer,
         )
-    return [_until(row, loaded.ends) for row in found[:, first:].tolist()]
+    ends = loaded.ends | {words.pad}  # a row that is done is filled up
+    return [_until(row, ends) for row in found[:, first:].tolist()]
 
 
 def _until(ids: list[int], ends: frozenset[int]) -> list[int]:
-    """The ids up to the first end, which is kept as the mark of having ended."""
+    """The ids up to the first end, with it."""
     at = next((at for at, token in enumerate(ids) if token in ends), None)
     return ids if at is None else ids[: at + 1]
 
@@ -168,7 +169,7 @@ def _cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
 
 
 def _piece(loaded: Loaded, prompt: Sequence[int], new: list[int], decoding: Decoding) -> Piece:
-    has_ended = bool(new) and new[-1] in loaded.ends
+    has_ended = bool(new) and new[-1] in loaded.ends | {loaded.words.pad}
     text, is_cut = _cut(_decode(loaded, new), decoding.stop)
     logprobs: tuple[TokenLogprob, ...] = ()
     if decoding.logprobs is not None:
@@ -194,7 +195,10 @@ def _logprobs(
     if not new:
         return ()
     model = loaded.model
-    as_tensor = lambda ids: torch.tensor([list(ids)], device=model.device)  # noqa: E731
+
+    def as_tensor(ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(ids)], device=model.device)
+
     if loaded.kind == "decoder":
         logits = model(input_ids=as_tensor([*prompt, *new[:-1]]), use_cache=False).logits
         logits = logits[0, len(prompt) - 1 :]

@@ -1,0 +1,1 @@
+"""Evaluation: tasks, models and data become scores that can be added up, compared and signed."""

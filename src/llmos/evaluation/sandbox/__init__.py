@@ -1,0 +1,1 @@
+"""Where generated code runs: a process of its own behind walls of the Linux kernel."""

@@ -1,0 +1,142 @@
+"""The commands made from the tasks, with a small model whose weights are random."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from llmos.cli.chat import chat
+from llmos.cli.tasks import MODEL, mount
+from llmos.errors import LLMOSError
+from llmos.models.families import build_model
+from llmos.models.pieces import count_pieces
+from llmos.models.publish import write_model_folder
+from llmos.models.vocabulary import Vocabulary, train_tokenizer
+from llmos.recipe import Recipe
+from llmos.tasks import COMMANDS, TASKS
+from llmos.tasks.calls import call
+
+APP = typer.Typer(rich_markup_mode=None)
+mount(APP)
+APP.command("chat")(chat)
+FEW = ("--max-new-tokens", "6")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.set_num_threads(1)
+    recipe = Recipe(name="t").with_values(
+        {
+            "model.family": "llama",
+            "model.num_layers": 1,
+            "model.num_heads": 2,
+            "model.hidden_size": 16,
+            "model.context_length": 400,
+            "tokenizer.vocabulary_size": 264,
+            "tokenizer.threshold": 0,
+            "objective.name": "instruction",
+        }
+    )
+    words = Vocabulary.of(train_tokenizer(count_pieces(["a tree, a tree"] * 2), recipe))
+    folder = tmp_path_factory.mktemp("model")
+    write_model_folder(folder, build_model(recipe.model, words, seed=1), words, 400)
+    return folder
+
+
+def llmos(*arguments: str, given: str | None = None) -> tuple[str, str]:
+    result = CliRunner().invoke(APP, list(arguments), input=given)
+    if isinstance(result.exception, LLMOSError):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout, result.stderr
+
+
+def test_a_text_from_argument_stdin_and_file(model: Path, tmp_path: Path) -> None:
+    wanted = call(TASKS["translation"], model, "a tree", to="fr", decoding={"max_new_tokens": 6})
+    arguments = ("translate", "--to", "fr", "--model", str(model), *FEW)
+    assert llmos(*arguments, "a tree")[0].strip() == wanted.text
+    assert llmos(*arguments, given="a tree")[0].strip() == wanted.text
+    assert llmos(*arguments, "-", given="a tree")[0].strip() == wanted.text
+    file = tmp_path / "text.txt"
+    file.write_text("a tree", encoding="utf-8")
+    out, notes = llmos(*arguments, "--file", str(file))
+    assert out.strip() == wanted.text
+    assert ("cut at the limit" in notes) == (wanted.finish == "length")
+
+
+def test_json_and_lines(model: Path) -> None:
+    out, _ = llmos(
+        "translate",
+        "--to=fr",
+        "-m",
+        str(model),
+        *FEW,
+        "--each-line",
+        "--json",
+        given="a\n\na tree\n",
+    )
+    found = [json.loads(line) for line in out.splitlines()]
+    wanted = call(
+        TASKS["translation"], model, ["a", "a tree"], to="fr", decoding={"max_new_tokens": 6}
+    )
+    assert found == [one.to_json() for one in wanted]
+
+
+def test_a_question_about_a_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(MODEL, str(model))
+    file = tmp_path / "context.txt"
+    file.write_text("A tree. " * 100, encoding="utf-8")
+    (line,) = llmos("ask", "What?", "--context", str(file), "--json", *FEW)[0].splitlines()
+    found = json.loads(line)
+    assert found["windows"] > 1 and set(found["values"]) == {"answer", "span", "score", "no_answer"}
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"chat", "ask", "translate"}))
+def test_the_others(model: Path, name: str) -> None:
+    out, _ = llmos(name, "a tree", "-m", str(model), "--json", "--seed", "3", *FEW)
+    assert json.loads(out)["how"] == "chat"
+
+
+def test_a_conversation_keeps_its_turns(model: Path) -> None:
+    arguments = ("chat", "--model", str(model), "--system", "Be kind.", *FEW)
+    turns = json.loads(llmos(*arguments, "--json", given="a\na tree\n\nnever read\n")[0])
+    assert [turn["role"] for turn in turns] == ["system", *["user", "assistant"] * 2]
+    history = json.dumps(turns[:3])
+    wanted = call(
+        TASKS["dialogue"], model, "a tree", history=history, decoding={"max_new_tokens": 6}
+    )
+    assert turns[4]["content"] == wanted.text
+    assert llmos(*arguments, "a")[0].strip() == turns[2]["content"]
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"chat"}))
+def test_help_shows_the_example(name: str) -> None:
+    out, _ = llmos(name, "--help")
+    task = COMMANDS[name]
+    assert task.about in out and f"llmos {name}" in out
+    assert task.example.output.split()[0] in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        (["translate", "x", "--to", "fr"], "no model"),
+        (["translate", "x", "--model", "."], "translation needs to"),
+        (["summarize", "x", "--file", "y"], "leave one of them out"),
+        (["summarize", "--file", "no such file"], "cannot be read"),
+        (["summarize", " "], "text is empty"),
+        (["summarize", "x", "--model", "no such folder"], "holds no model"),
+        (["classify", "x", "--labels", "one", "--model", "."], "holds no model"),
+    ],
+)
+def test_mistakes(arguments: list[str], match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MODEL, raising=False)
+    with pytest.raises(LLMOSError, match=match):
+        llmos(*arguments)
