@@ -49,7 +49,7 @@ DECLARATIONS = {
     "ro": ("Romanian_Romana-Latin2", "iso8859-2", "Articolul 6"),
     "ru": ("Russian_Russky-UTF8", "utf-8", "Статья 6"),
     "vi": ("Vietnamese-UTF8", "utf-8", "Điều 6"),
-    "zh-CN": ("Chinese_Mandarin-UTF8", "utf-8", "第 六 条"),
+    "zh-CN": ("Chinese_Mandarin-UTF8", "utf-8", "第六条"),
 }
 """File, encoding and where article 6 begins: the files are cut off at several places behind it."""
 THRESHOLDS = (0, 2, 5, 10)
@@ -76,6 +76,9 @@ def declarations(folder: Path) -> dict[str, str]:
     with zipfile.ZipFile(folder / "pretrain-udhr" / "udhr.zip") as archive:
         for language, (name, encoding, sixth) in DECLARATIONS.items():
             text = archive.read(f"udhr/{name}").decode(encoding, errors="ignore")
+            if language == "zh-CN":  # the file has blanks between characters, and a foreword
+                text = "".join(text.split())
+                text = text[text.index("序言") :]
             found[language] = text[: text.index(sixth)].strip("\ufeff\r\n ")
     return found
 

@@ -48,15 +48,7 @@ def _task(engine: Engine, benchmark: Benchmark, items: Sequence[Item], seed: int
 def _completion(engine: Engine, benchmark: Benchmark, items: Sequence[Item], seed: int) -> Asked:
     decoding = Decoding(**_settings(benchmark, seed))
     pieces, how = _written(engine, [item.inputs["prompt"] for item in items], [decoding])
-    return [Answer(extracted(benchmark, some[0].text)) for some in pieces], how
-
-
-def extracted(benchmark: Benchmark, text: str) -> str:
-    """The answer within a text (see `Benchmark`): "" where there is none."""
-    if benchmark.extract:
-        found = list(re.finditer(benchmark.extract, text))
-        text = "" if not found else found[-1][1 if found[-1].re.groups else 0]
-    return text.translate({ord(c): None for c in benchmark.ignore}).strip()
+    return [Answer(some[0].text) for some in pieces], how
 
 
 def _written(
@@ -81,7 +73,9 @@ def _own(decoding: Decoding, prompt: str) -> Decoding:
     """With a seed of its own for each prompt, whatever the order of the prompts."""
     if decoding.seed is None or decoding.temperature == 0:
         return decoding
-    return replace(decoding, seed=(int(sha256_hex(prompt.encode())[:8], 16) + decoding.seed) % 2**31)
+    return replace(
+        decoding, seed=(int(sha256_hex(prompt.encode())[:8], 16) + decoding.seed) % 2**31
+    )
 
 
 def _choice(engine: Engine, benchmark: Benchmark, items: Sequence[Item], seed: int) -> Asked:
@@ -124,7 +118,9 @@ def named_first(text: str, choices: Sequence[str]) -> str:
     """The choice that stands first in a text, as a word of its own; of two the longer one."""
     places = []
     for choice in choices:
-        found = re.search(rf"(?<!\w){re.escape(choice.casefold())}(?!\w)", text.casefold())
+        found = re.search(
+            rf"(?<![a-z0-9]){re.escape(choice.casefold())}(?![a-z0-9])", text.casefold()
+        )
         if found:
             places.append((found.start(), -len(choice), choice))
     return min(places, default=(0, 0, ""))[2]

@@ -100,7 +100,9 @@ def _item(benchmark: Benchmark, place: str, record: Mapping[str, Any]) -> Item:
         found = re.findall(benchmark.choices.find, text(benchmark.choices.text))
         choices = tuple(dict.fromkeys(found))
     elif benchmark.choices:
-        choices = tuple(c for template in benchmark.choices for c in _texts(template, record, place))
+        choices = tuple(
+            c for template in benchmark.choices for c in _texts(template, record, place)
+        )
     if benchmark.task == "choice" and references and references[0] not in choices:
         raise UsageError(f"{place}: the answer {references[0][:40]!r} is none of its choices")
     before, _, behind = benchmark.program.partition(PREDICTION)

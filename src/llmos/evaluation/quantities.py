@@ -1,4 +1,4 @@
-"""The quantities of a benchmark by the names of its metrics, and the rows of its items. No torch.
+"""The quantities of a benchmark by the names of its metrics. No torch.
 
 What is written is judged by `llmos.metrics.names`; a perplexity and programs have figures of their
 own. Results hold a benchmark's description, so whoever has one can rebuild its quantities.
@@ -6,20 +6,16 @@ own. Results hold a benchmark's description, so whoever has one can rebuild its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llmos.errors import UsageError
-from llmos.metrics.bootstrap import Floats
 from llmos.metrics.names import metric
 from llmos.metrics.pass_at_k import PassAtK
 from llmos.metrics.perplexity import BitsPerByte, Perplexity
 from llmos.metrics.score import Quantity
 
 if TYPE_CHECKING:
-    from llmos.evaluation.items import Answer, Item
     from llmos.evaluation.suites import Benchmark
 
 WINDOWS = "context:half of the window"
@@ -56,23 +52,3 @@ def _chosen(benchmark: Benchmark, own: Mapping[str, Quantity]) -> dict[str, Quan
         if name not in own:
             raise UsageError(f"no metric {name!r} for {benchmark.task}: use {', '.join(own)}")
     return {name: own[name] for name in names}
-
-
-def rows(
-    benchmark: Benchmark, items: Sequence[Item], answers: Sequence[Answer]
-) -> dict[str, Floats]:
-    """What each item adds, (N, K), by the name of the metric."""
-    found: dict[str, Floats] = {}
-    numbers = np.array([one.numbers for one in answers], np.float64).reshape(len(answers), -1)
-    for name, quantity in quantities(benchmark).items():
-        if isinstance(quantity, Perplexity):
-            found[name] = quantity.rows(numbers[:, 0], numbers[:, 1])
-        elif isinstance(quantity, BitsPerByte):
-            found[name] = quantity.rows(numbers[:, 0], numbers[:, 2])
-        elif isinstance(quantity, PassAtK):
-            written, passed = numbers.astype(int).T.tolist()
-            found[name] = quantity.rows(written, passed)
-        else:
-            texts = [one.text for one in answers]
-            found[name] = quantity.rows(texts, [one.references for one in items])  # type: ignore[attr-defined]
-    return found

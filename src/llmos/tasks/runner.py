@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from llmos.errors import UsageError
 from llmos.models.engines.engine import Decoding, Engine, Message, Piece, Request, UnsupportedError
 from llmos.tasks.conventions import conventions_of, fill
-from llmos.tasks.languages import WORDS, asked_in, required
+from llmos.tasks.languages import asked_in, required
 from llmos.tasks.task import How, Inputs, Options, Task
 from llmos.tasks.turns import TURN, read_turns, transcript
 
@@ -40,8 +40,7 @@ class Runner:
 
     def values(self, inputs: Inputs) -> dict[str, str]:
         """What stands in the places of a template."""
-        language = self.language(inputs)
-        return {**WORDS[language], **inputs, **self.task.words(inputs, language)}
+        return self.task.values(inputs, self.language(inputs))
 
     def request(self, inputs: Inputs, how: How, *, logprobs: int | None = None) -> Request:
         """The request in a form. A text that is left no room is the engine's to refuse."""

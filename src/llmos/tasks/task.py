@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmos.errors import UsageError
 from llmos.models.engines.engine import Decoding
+from llmos.tasks.languages import WORDS
 
 if TYPE_CHECKING:
     from llmos.tasks.runner import Runner
@@ -128,6 +129,10 @@ class Task:
     def long(self) -> Field:
         """The field that may be long."""
         return next((one for one in self.fields if one.kind == "long_text"), self.fields[0])
+
+    def values(self, inputs: Inputs, language: str) -> dict[str, str]:
+        """What stands in the places of a template, for instructions in a language."""
+        return {**WORDS[language], **inputs, **self.words(inputs, language)}
 
     def complete(self, inputs: Inputs) -> dict[str, str]:
         """`inputs` with the defaults. Raises `UsageError` for fields unknown or missing."""

@@ -52,7 +52,8 @@ def _reporter(reports_to: int, nonce: str) -> Callable[[str], None]:
 
 def _raise_walls(settings: dict[str, Any]) -> list[str]:
     """The names of the walls that stand. Raises `OSError` without Landlock or seccomp."""
-    if not landlock.version() or not seccomp.is_known():
+    version = landlock.version()
+    if not version or not seccomp.is_known():
         raise OSError("no Landlock, or no filter for this processor")
     kernel.die_with_parent()
     folder = settings["folder"]
@@ -64,7 +65,7 @@ def _raise_walls(settings: dict[str, Any]) -> list[str]:
     landlock.restrict((*library, *_LIBRARIES), (folder,), _DEVICES)
     _limit(settings)
     kernel.filter_syscalls(seccomp.filter_of(os.getpid()))
-    return [f"Landlock {landlock.version()}", "seccomp", "limits", *walls]
+    return [f"Landlock {version}", "seccomp", "limits", *walls]
 
 
 def _limit(settings: dict[str, Any]) -> None:

@@ -170,7 +170,7 @@ def _read(
 def _outcome(
     nonce: str, code: int, stdout: bytes, stderr: bytes, lines: bytes, stopped: Status | None
 ) -> Outcome:
-    said = [line.split(" ", 1)[1] for line in lines.decode(errors="replace").splitlines()
+    said = [line.split(" ", 1)[1] for line in _text(lines).splitlines()
             if line.startswith(f"{nonce} ")]  # fmt: skip
     walls: tuple[str, ...] = ()
     status: Status = stopped or ("killed" if code < 0 else "exit")
@@ -185,6 +185,9 @@ def _outcome(
     if code == -SIGXCPU:
         status = "timeout"
     if not walls and not stopped:
-        raise SandboxError(f"the sandbox did not start: {stderr.decode(errors='replace')[-200:]}")
-    texts = (text.decode(errors="replace") for text in (stdout, stderr))
-    return Outcome(status, *texts, walls)
+        raise SandboxError(f"the sandbox did not start: {_text(stderr)[-200:]!r}")
+    return Outcome(status, _text(stdout), _text(stderr), walls)
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")

@@ -49,7 +49,8 @@ _REFUSED: dict[str, tuple[int | None, int | None]] = {
     # memory that is counted nowhere, or outlives the process
     "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190),
     "mq_open": (240, 180), "add_key": (248, 217), "request_key": (249, 218), "keyctl": (250, 219),
-    # the kernel itself
+    # what ends the process with its parent; the kernel itself
+    "prctl": (157, 167), "seccomp": (317, 277),
     "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
     "init_module": (175, 105), "finit_module": (313, 273), "delete_module": (176, 106),
     "kexec_load": (246, 104), "kexec_file_load": (320, 294), "reboot": (169, 142),
@@ -81,8 +82,8 @@ def _conditions(process: int) -> tuple[_Condition, ...]:
         # socketpair: SOCK_STREAM, which asyncio needs and which is sent nowhere else.
         _Condition((53, 199), 1, (1,), True, 0xF),
         # A file that belongs to a process signals it: F_SETOWN, F_SETSIG, F_SETOWN_EX, and the same
-        # by FIOSETOWN, SIOCSPGRP. TIOCSTI types into a terminal.
-        _Condition((72, 25), 1, (8, 10, 15), False),  # fcntl
+        # by FIOSETOWN, SIOCSPGRP; F_SETLEASE makes others wait. TIOCSTI types into a terminal.
+        _Condition((72, 25), 1, (8, 10, 15, 1024), False),  # fcntl
         _Condition((16, 29), 1, (0x8901, 0x8902, 0x5412), False),  # ioctl
     )
 

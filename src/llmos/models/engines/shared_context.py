@@ -76,9 +76,7 @@ def _can_share(model: Any) -> bool:
     )
 
 
-def _trees(
-    loaded: Loaded, pairs: Sequence[tuple[str, str]], *, may_share: bool
-) -> Iterator[_Tree]:
+def _trees(loaded: Loaded, pairs: Sequence[tuple[str, str]], *, may_share: bool) -> Iterator[_Tree]:
     numbered = enumerate(pairs)
     for _, group in groupby(numbered, lambda one: (0 if may_share else one[0], one[1][0])):
         rows: list[tuple[int, list[int], int]] = []  # pair, ids, how many count

@@ -1,0 +1,80 @@
+"""What is judged: a model folder, a model in a hub's local cache, or a service behind a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmos.errors import ModelError, UsageError
+from llmos.models.folders import model_folder
+from llmos.records import JSON, canonical_json
+from llmos.storage import sha256_file, sha256_hex
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_ARXIV = re.compile(r"(?:arxiv:)?(\d{4}\.\d{4,5}(?:v\d+)?)", re.IGNORECASE)
+_FILES = (".safetensors", ".json", ".model", ".txt", ".jinja")
+"""What makes a model: weights, configuration, tokenizer, the form of its chats."""
+_NOT_OURS = ("comparison.json", "curves.json")
+LINKS = ("card", "recipe", "ledger", "paper", "code")
+
+
+def located(model: str) -> str:
+    """The model as an engine opens it: a folder, or a URL.
+
+    Raises `ModelError` for a hub id that is not in the local cache: nothing is fetched.
+    """
+    if model.startswith(("http://", "https://")) or Path(model).exists():
+        return model
+    if not _HUB_ID.fullmatch(model):
+        raise ModelError(f"{model} is no folder, no hub id and no URL: name a model")
+    try:
+        from huggingface_hub import snapshot_download
+
+        return str(snapshot_download(model, local_files_only=True))
+    except (ImportError, OSError, ValueError) as error:
+        raise ModelError(
+            f"{model} is neither a folder nor in this machine's cache of the hub: fetch it first "
+            f"(hf download {model})"
+        ) from error
+
+
+def described(model: str, at: str, links: Sequence[str] = ()) -> JSON:
+    """What a result says of the model that was found at `at`; links: "paper=2401.00001", ....
+
+    sha256: of the names and hashes of the files that make it; "" for a service, whose model nobody
+    outside can tell. Raises `UsageError` for links that are none.
+    """
+    found = {"name": model, "links": dict(map(_link, links))}
+    if at.startswith(("http://", "https://")):
+        return {**found, "kind": "url", "sha256": ""}
+    folder = model_folder(Path(at))
+    # A folder's name is its owner's own; the path to it is nobody's business.
+    name = model if at != model else folder.parent.name if folder.name == "model" else folder.name
+    return {
+        **found,
+        "name": name or folder.resolve().name,
+        "kind": "folder" if at == model else "hub",
+        "sha256": model_sha256(folder),
+    }
+
+
+def model_sha256(folder: Path) -> str:
+    """The hash of a model folder: of the names and the hashes of the files that make the model."""
+    files = sorted(
+        file
+        for file in folder.iterdir()
+        if file.is_file() and file.suffix in _FILES and file.name not in _NOT_OURS
+    )
+    return sha256_hex(canonical_json([[file.name, sha256_file(file)] for file in files]))
+
+
+def _link(text: str) -> tuple[str, str]:
+    name, _, target = text.partition("=")
+    if name not in LINKS or not target:
+        raise UsageError(f"the link {text!r} is none: write {'|'.join(LINKS)}=ADDRESS")
+    if name == "paper" and (number := _ARXIV.fullmatch(target)):
+        return name, f"https://arxiv.org/abs/{number[1]}"
+    if not target.startswith("https://"):
+        raise UsageError(f"the link {text!r} is not https: give an https address, or an arXiv id")
+    return name, target
