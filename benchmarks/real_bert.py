@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=real_data.DATA)
     parser.add_argument("--work", type=Path, default=Path("runs/real-bert"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--joint-seeds", type=int, default=1, help="of the joint fine-tuning")
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     work, data, threads = arguments.work, arguments.data, arguments.threads
@@ -81,7 +82,7 @@ def main() -> None:
                 train(recipe, out, data=tuning)
                 found[name].append(judged(out, recipe, test))
         found["joint fine-tuning of the joint encoder"] = []
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.joint_seeds):
             recipe = tuning_recipe(bases["joint"], seed, threads)
             out = work / f"{language}-joint4-{seed}"
             train(recipe, out, members=parts)

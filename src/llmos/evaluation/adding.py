@@ -27,7 +27,9 @@ def add_results(results: Sequence[Result]) -> JSON:
     would count twice), or of one member twice.
     """
     if len(results) < 2:
-        raise UsageError(f"{len(results)} result cannot be added: give those of two or more members")
+        raise UsageError(
+            f"{len(results)} result cannot be added: give those of two or more members"
+        )
     first = results[0]
     for other in results[1:]:
         for name, told in (("model", _model), ("suite", _suite)):

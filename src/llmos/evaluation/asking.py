@@ -166,7 +166,7 @@ def _cut(text: str, fits: Callable[[str], bool]) -> list[str]:
 
 
 def _programs(engine: Engine, benchmark: Benchmark, items: Sequence[Item], seed: int) -> Asked:
-    from llmos.evaluation.sandbox import run_code
+    from llmos.evaluation.sandbox.run import run_all
 
     base = Decoding(**_settings(benchmark, seed))
     if benchmark.samples > 1 and base.temperature == 0:
@@ -176,13 +176,16 @@ def _programs(engine: Engine, benchmark: Benchmark, items: Sequence[Item], seed:
         )
     decodings = [replace(base, seed=seed + number) for number in range(benchmark.samples)]
     pieces, how = _written(engine, [item.inputs["prompt"] for item in items], decodings)
-    answers = []
-    for item, some in zip(items, pieces, strict=True):
-        programs = [_program(item, piece.text, how) for piece in some]
-        done = [run_code(text, timeout=benchmark.seconds) for text in programs]
-        passed = sum(one.status == "ok" for one in done)
-        answers.append(Answer(some[0].text, (float(len(some)), float(passed))))
-    return answers, how
+    programs = [
+        _program(item, piece.text, how)
+        for item, some in zip(items, pieces, strict=True)
+        for piece in some
+    ]
+    passed = iter(one.status == "ok" for one in run_all(programs, timeout=benchmark.seconds))
+    return [
+        Answer(some[0].text, (float(len(some)), float(sum(next(passed) for _ in some))))
+        for some in pieces
+    ], how
 
 
 def _program(item: Item, text: str, how: str) -> str:

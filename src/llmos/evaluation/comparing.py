@@ -30,7 +30,7 @@ class Compared:
 
     @property
     def better(self) -> str:
-        """"a" or "b" where the difference is established, else ""."""
+        """ "a" or "b" where the difference is established, else ""."""
         if self.p_adjusted > 1 - LEVEL or self.difference.value == 0:
             return ""
         return "a" if (self.difference.value > 0) == self.higher_is_better else "b"

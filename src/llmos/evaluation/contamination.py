@@ -12,16 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from llmos.data.dedup.hashing import Hashes
+from llmos.data.preparation.settings import Settings
 from llmos.data.prepared import document_files, records
 from llmos.data.steps.decontaminate import WORDS, ngrams
 from llmos.errors import UsageError
 from llmos.evaluation.items import Item, load_items
 from llmos.evaluation.suites import Suite
 from llmos.records import JSON
-from llmos.storage import sha256_file
 
+Counts = npt.NDArray[np.int64]
 FEWER = 5
 """Words below which an item is too short to be looked up: such runs are everywhere. An item of 5
 to 12 words is looked up as a whole, as GPT-3 did below 13."""
@@ -42,55 +44,66 @@ def contamination(suite: Suite, data: Path, prepared: Sequence[Path]) -> JSON:
     cleaned = _cleaned([_card(path) for path in [*cards, *(one / "card.json" for one in folders)]])
     for one in suite.benchmarks:
         part = found["benchmarks"].setdefault(one.name, {})
-        files = [file for path in one.data.paths for file in sorted(data.glob(path))]
-        # Of all cards: what one member left in is in the model.
+        files = [_hashes(file, data) for path in one.data.paths for file in sorted(data.glob(path))]
+        # By all of them: what one member left in is in the model.
         part["cleaned_of"] = bool(files) and all(
-            {sha256_file(file) for file in files} <= of_card for of_card in cleaned
+            of_file & of_card for of_file in files for of_card in cleaned
         )
     return found
 
 
+def _hashes(file: Path, data: Path) -> set[str]:
+    """Of the file and of the folders that it is in: a card names what its owner gave."""
+    above = [folder for folder in file.parents if data in folder.parents]
+    named = tuple(map(str, [file, *above]))
+    return set(Settings(sources=(), decontaminate=named).hashes().values())
+
+
 def _looked_up(sets: Mapping[str, Sequence[Item]], folders: Sequence[Path]) -> JSON:
+    """Items found, by benchmark. Memory grows with the items, not with the text."""
     names = list(sets)
-    hashes, owners, numbers = [], [], []
+    by_words: dict[int, list[tuple[Hashes, int, int]]] = {}
     short = dict.fromkeys(names, 0)
     for owner, name in enumerate(names):
         for number, item in enumerate(sets[name]):
-            runs = item_runs(item)
+            words, runs = item_runs(item)
             short[name] += not len(runs)
-            hashes.append(runs)
-            owners.append(np.full(len(runs), owner))
-            numbers.append(np.full(len(runs), number))
-    together = np.concatenate(hashes)
-    order = np.argsort(together, kind="stable")
-    index, owner_of, number_of = (
-        together[order], np.concatenate(owners)[order], np.concatenate(numbers)[order],
-    )  # fmt: skip
-    hit: dict[str, set[int]] = {name: set() for name in names}
+            by_words.setdefault(words, []).append((runs, owner, number))
+    found: dict[str, set[int]] = {name: set() for name in names}
+    indices = {words: _index(some) for words, some in by_words.items()}
     for text in _texts(folders):
-        for runs in (ngrams([text], words) for words in range(FEWER, WORDS + 1)):
-            unique = np.unique(runs)
-            first = np.searchsorted(index, unique, side="left")
-            behind = np.searchsorted(index, unique, side="right")
+        for words, (hashes, owners, numbers) in indices.items():
+            runs = np.unique(ngrams([text], words))
+            first = np.searchsorted(hashes, runs, side="left")
+            behind = np.searchsorted(hashes, runs, side="right")
             for a, b in zip(first[first < behind], behind[first < behind], strict=True):
-                for at in range(a, b):
-                    hit[names[owner_of[at]]].add(int(number_of[at]))
+                for owner, number in zip(owners[a:b], numbers[a:b], strict=True):
+                    found[names[owner]].add(int(number))
     return {
-        name: {"items": len(sets[name]), "found": len(hit[name]), "too_short": short[name]}
+        name: {"items": len(sets[name]), "found": len(found[name]), "too_short": short[name]}
         for name in names
     }
 
 
-def item_runs(item: Item) -> Hashes:
-    """The hashes of an item's runs of 13 words; of a shorter text as a whole, down to 5 words."""
+def _index(some: Sequence[tuple[Hashes, int, int]]) -> tuple[Hashes, Counts, Counts]:
+    """The runs sorted, and the benchmark and the item of each."""
+    hashes = np.concatenate([runs for runs, _, _ in some])
+    order = np.argsort(hashes, kind="stable")
+    sizes = [len(runs) for runs, _, _ in some]
+    owners = np.repeat([owner for _, owner, _ in some], sizes)
+    numbers = np.repeat([number for _, _, number in some], sizes)
+    return hashes[order], owners[order], numbers[order]
+
+
+def item_runs(item: Item) -> tuple[int, Hashes]:
+    """The hashes of an item's runs of 13 words, or of its longest text's where it is shorter, down
+    to 5 words; and how many words they are of. None for an item that is shorter still."""
     texts = [*item.inputs.values(), *item.references]
-    found = [ngrams([text], WORDS) for text in texts]
-    if not any(len(one) for one in found):
-        for words in range(WORDS - 1, FEWER - 1, -1):
-            found = [ngrams([text], words) for text in texts]
-            if any(len(one) for one in found):
-                break
-    return np.unique(np.concatenate(found))
+    for words in range(WORDS, FEWER - 1, -1):
+        found = np.unique(np.concatenate([ngrams([text], words) for text in texts]))
+        if len(found):
+            return words, found
+    return WORDS, np.empty(0, np.uint64)
 
 
 def _texts(folders: Iterable[Path]) -> Iterable[str]:

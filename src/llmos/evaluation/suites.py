@@ -73,11 +73,11 @@ class Benchmark:
 
     inputs: texts for the task's fields ("context" of a choice, "prompt" of a completion or program,
     "text" of a perplexity, and "before" it). shots: so many of the first records go before each
-    item as examples and are not asked. extract: a regular expression; its last match (or its group) in what was
-    written is the answer, and in the reference the right one; the characters in `ignore` are taken
-    out of both. per_byte: choices are weighed by likelihood per byte, not as a whole (lm-eval's
-    acc_norm). ask_in: the language of the instructions. program: what is run, with `{prediction}`.
-    samples: programs written for each problem.
+    item as examples and are not asked. extract: a regular expression; its last match (or its group)
+    in what was written is the answer, and in the reference the right one; the characters in
+    `ignore` are taken out of both. per_byte: choices are weighed by likelihood per byte, not as a
+    whole (lm-eval's acc_norm). ask_in: the language of the instructions. program: what is run, with `{prediction}`.
+    samples: programs written for each problem; seconds: of processor time that each may take.
     """
 
     name: str

@@ -185,9 +185,7 @@ class AnyNetwork:
         AttentionMaskInterface.register(_NAME, sdpa_mask)
         model.set_attn_implementation(_NAME)
 
-    def hidden(
-        self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend
-    ) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         found = self.model.base_model(
             input_ids=ids[None],
             position_ids=positions[None],

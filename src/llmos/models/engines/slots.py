@@ -8,7 +8,7 @@ values, d width of a head, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -36,8 +36,8 @@ class Slots(Protocol):
         """Take a slot for a new text; its key."""
         ...
 
-    def step(self, tokens: dict[int, int]) -> dict[int, torch.Tensor]:
-        """Logits of what follows, (V,) float32, by key.
+    def step(self, tokens: Mapping[int, int]) -> tuple[list[int], torch.Tensor]:
+        """Some keys, and for each the logits of what follows: (keys, V), float32.
 
         `tokens` are the newest ones of running texts, whose logits were given before. New prompts
         are read on; those that have been read to their end are told of, too.
@@ -85,7 +85,7 @@ class DecoderSlots:
         self._unread.pop(key, None)
 
     @torch.inference_mode()
-    def step(self, tokens: dict[int, int]) -> dict[int, torch.Tensor]:
+    def step(self, tokens: Mapping[int, int]) -> tuple[list[int], torch.Tensor]:
         running = [(place, key) for place, key in enumerate(self._order) if key in tokens]
         places = [place for place, _ in running]
         ids = [tokens[key] for _, key in running]
@@ -108,14 +108,14 @@ class DecoderSlots:
         for _, key in running:
             self._lengths[key] += 1
         if not ids:
-            return {}
+            return [], torch.empty(0, 0)
         attend = _Attention(self, places, positions[: len(places)], parts)
         as_tensor = lambda values: torch.tensor(values, device=self.device)  # noqa: E731
         hidden = self.network.hidden(as_tensor(ids), as_tensor(positions), attend)
         if not ends:
-            return {}
+            return [], torch.empty(0, 0)
         rows = hidden if len(ends) == len(ids) else hidden[as_tensor(ends)]
-        return dict(zip(told, self.network.logits(rows).cpu(), strict=True))
+        return told, self.network.logits(rows).cpu()
 
 
 class _Attention:
@@ -205,7 +205,7 @@ class Seq2SeqSlots:
         self._texts.pop(key, None)
 
     @torch.inference_mode()
-    def step(self, tokens: dict[int, int]) -> dict[int, torch.Tensor]:
+    def step(self, tokens: Mapping[int, int]) -> tuple[list[int], torch.Tensor]:
         tokens = dict(tokens)
         for key, prompt in self._new.items():
             ids = torch.tensor([list(prompt)], device=self.model.device)
@@ -214,7 +214,8 @@ class Seq2SeqSlots:
             self._texts[key] = encoder(input_ids=ids), cache
             tokens[key] = self.start
         self._new = {}
-        return {key: self._one(key, token) for key, token in tokens.items()}
+        rows = [self._one(key, token) for key, token in tokens.items()]
+        return list(tokens), torch.stack(rows) if rows else torch.empty(0, 0)
 
     def _one(self, key: int, token: int) -> torch.Tensor:
         read, cache = self._texts[key]
