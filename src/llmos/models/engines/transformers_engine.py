@@ -1,0 +1,223 @@
+"""The engine of the server: the model of a folder, which writes many texts at once, continuously.
+
+As `local.LocalEngine`, but that requests of several threads share every step (see `scheduler`), and
+that it knows penalties, JSON schemas and watermarks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Literal
+
+import torch
+
+from llmos.errors import ModelError, UsageError
+from llmos.models.engines import writing
+from llmos.models.engines.engine import Decoding, Piece, Request, UnsupportedError
+from llmos.models.engines.grammar import Grammars
+from llmos.models.engines.local import LocalEngine
+from llmos.models.engines.networks import network_of
+from llmos.models.engines.sampling import Sampler
+from llmos.models.engines.scheduler import Deliver, Scheduler, Text
+from llmos.models.engines.slots import DecoderSlots, Seq2SeqSlots, Slots
+from llmos.models.generate_batch import document_tokens, source_tokens
+from llmos.models.watermark import watermark
+
+Precision = Literal["auto", "fp32", "bf16"]
+CACHE_BYTES = 2 << 30
+"""Keys and values that all slots hold together at most, were each of them full."""
+
+
+class TransformersEngine(LocalEngine):
+    """Answers with the model in a folder; `close` ends its thread.
+
+    `precision` is that in which a decoder writes: "auto" is bf16 where the processor computes in
+    it. What is read rather than written (likelihoods, labels, vectors) is computed in float32.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        *,
+        slots: int = 32,
+        precision: Precision = "auto",
+        waiting: int = 1024,
+    ) -> None:
+        super().__init__(folder)
+        loaded = self._loaded
+        self.precision: str = "fp32"
+        self._scheduler: Scheduler | None = None
+        if self.kind != "encoder":
+            room = self._decoder_slots(slots, precision) if self.kind == "decoder" else None
+            self._scheduler = Scheduler(
+                room or self._seq2seq_slots(slots),
+                loaded.words.tokenizer,
+                loaded.ends,
+                waiting=waiting,
+            )
+
+    def _decoder_slots(self, count: int, precision: Precision) -> Slots:
+        dtype = torch.float32
+        if precision == "bf16" or (precision == "auto" and _has_bf16()):
+            dtype = torch.bfloat16
+        model = self._loaded.model
+        network = network_of(model, dtype)
+        self.precision = "bf16" if network.dtype == torch.bfloat16 else "fp32"
+        layers, heads, width = network.sizes
+        each = 2 * layers * heads * width * self.context_length * network.dtype.itemsize
+        most = max(1, min(count, CACHE_BYTES // each))
+        return DecoderSlots(network, most, self.context_length, model.device)
+
+    def _seq2seq_slots(self, count: int) -> Slots:
+        start = getattr(self._loaded.model.config, "decoder_start_token_id", None)
+        return Seq2SeqSlots(
+            self._loaded.model, count, self._loaded.words.pad if start is None else start
+        )
+
+    @property
+    def running(self) -> int:
+        """How many texts are being written."""
+        return self._scheduler.running if self._scheduler else 0
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for a slot."""
+        return self._scheduler.waiting if self._scheduler else 0
+
+    def submit(self, request: Request, deliver: Deliver) -> Text:
+        """Have a text written; its pieces go to `deliver`, which is called in another thread.
+
+        Raises `UsageError` for what does not fit the model, `UnsupportedError` for what this
+        engine cannot do, `BusyError` and `ClosedError`.
+        """
+        if self._scheduler is None:
+            raise UnsupportedError(f"{self.name} is an encoder, which writes no text")
+        if request.decoding.num_beams > 1:
+            raise UnsupportedError("texts written with beams are not streamed: use write")
+        check(request.decoding)
+        prompt = self.prompt_tokens(request)
+        text = Text(
+            prompt,
+            writing.room(self._loaded, prompt, request.decoding),
+            self._sampler(request.decoding, prompt),
+            deliver,
+        )
+        self._scheduler.submit(text)
+        return text
+
+    def stream(self, request: Request) -> Iterator[Piece]:
+        if request.decoding.num_beams > 1:
+            yield from self.write([request])
+            return
+        pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
+        text = self.submit(request, pieces.put)
+        try:
+            while True:
+                piece = pieces.get()
+                if isinstance(piece, ModelError):
+                    raise piece
+                yield piece
+                if piece.finish:
+                    return
+        finally:
+            text.cancel()
+
+    def write(self, requests: Sequence[Request]) -> list[Piece]:
+        with_beams = [r for r in requests if r.decoding.num_beams > 1]
+        beams = iter(super().write(with_beams) if with_beams else [])
+        # All are begun before the first is waited for. Never more than may wait.
+        found: list[Piece | None] = [None] * len(requests)
+        for at in range(0, len(requests), _AT_ONCE):
+            some = range(at, min(at + _AT_ONCE, len(requests)))
+            opened = {
+                i: self._begun(requests[i]) for i in some if requests[i].decoding.num_beams <= 1
+            }
+            for i in some:
+                found[i] = _joined(opened[i]) if i in opened else next(beams)
+        return [piece for piece in found if piece is not None]
+
+    def _begun(self, request: Request) -> SimpleQueue[Piece | ModelError]:
+        pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
+        self.submit(request, pieces.put)
+        return pieces
+
+    def prompt_tokens(self, request: Request) -> list[int]:
+        """The ids that the model reads."""
+        if request.messages:
+            return self._loaded.chat_tokens(request.messages)
+        if isinstance(request.prompt, str):
+            lay = document_tokens if self.kind == "decoder" else source_tokens
+            return lay(self._loaded.words, request.prompt)
+        known = self._loaded.model.config.get_text_config().vocab_size
+        if wrong := [token for token in request.prompt if not 0 <= token < known]:
+            raise UsageError(f"token {wrong[0]} is not one of the model's {known}: give others")
+        if not request.prompt:
+            raise UsageError("the prompt has no tokens: give one or more")
+        return list(request.prompt)
+
+    def close(self) -> None:
+        """End the thread; texts that are not finished get a `ClosedError`."""
+        if self._scheduler:
+            self._scheduler.close()
+
+    def _sampler(self, decoding: Decoding, prompt: Sequence[int]) -> Sampler:
+        guide = None if decoding.json_schema is None else self._grammars.guide(decoding.json_schema)
+        # Each has a random state of its own, which the next token sets.
+        mark: Any = watermark(self._size) if decoding.watermark else None
+        return Sampler(decoding, prompt, guide, mark)
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self._loaded.words, self._size)
+
+    @cached_property
+    def _size(self) -> int:
+        return int(self._loaded.model.config.get_text_config().vocab_size)
+
+
+_AT_ONCE = 256
+
+
+def check(decoding: Decoding) -> None:
+    """Raise `UsageError` for a setting that is out of range."""
+    ranges = {
+        "temperature": (0, 100),
+        "top_p": (1e-9, 1),
+        "top_k": (0, 1 << 31),
+        "frequency_penalty": (-2, 2),
+        "presence_penalty": (-2, 2),
+        "repetition_penalty": (1e-3, 100),
+        "logprobs": (0, 20),
+    }
+    for name, (low, high) in ranges.items():
+        value = getattr(decoding, name)
+        if value is not None and not low <= value <= high:
+            raise UsageError(f"{name} {value} is out of range: use {low:g} to {high:g}")
+
+
+def _joined(pieces: SimpleQueue[Piece | ModelError]) -> Piece:
+    texts, logprobs = [], []
+    while True:
+        piece = pieces.get()
+        if isinstance(piece, ModelError):
+            raise piece
+        texts.append(piece.text)
+        logprobs += piece.logprobs
+        if piece.finish:
+            return Piece(
+                "".join(texts),
+                tuple(logprobs),
+                piece.finish,
+                piece.prompt_tokens,
+                piece.new_tokens,
+            )
+
+
+def _has_bf16() -> bool:
+    """Whether this processor (or GPU) multiplies in bf16."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported()  # type: ignore[attr-defined,no-any-return]
