@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from llmos.cli.chat import chat
+from llmos.cli.storyworld import app as storyworld
 from llmos.cli.tasks import MODEL, mount
 from llmos.errors import LLMOSError
 from llmos.models.families import build_model
@@ -140,3 +141,11 @@ def test_mistakes(arguments: list[str], match: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(MODEL, raising=False)
     with pytest.raises(LLMOSError, match=match):
         llmos(*arguments)
+
+
+def test_records_of_the_stories(tmp_path: Path) -> None:
+    folder = str(tmp_path / "records")
+    result = CliRunner().invoke(storyworld, ["tasks", folder, "--stories", "2", "--langs", "en,fr"])
+    assert result.exit_code == 0
+    names = [line.split()[0].rsplit("/")[-1] for line in result.output.splitlines()]
+    assert names == ["en.jsonl", "fr.jsonl", "card.json"]

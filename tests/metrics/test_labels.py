@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
@@ -20,6 +20,7 @@ PAIRS = st.lists(
 )
 
 
+@settings(max_examples=30, deadline=None)
 @given(PAIRS)
 @pytest.mark.filterwarnings("ignore")  # scikit-learn's, on classes without texts
 def test_against_scikit_learn(pairs: list[tuple[str, str]]) -> None:

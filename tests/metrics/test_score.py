@@ -16,7 +16,17 @@ from scipy import stats
 from llmos.errors import UsageError
 from llmos.metrics.answers import AnswerF1, ExactMatch
 from llmos.metrics.perplexity import BitsPerByte
-from llmos.metrics.score import Score, add, compare, compare_rows, score, score_rows, wilson
+from llmos.metrics.score import (
+    Mean,
+    Score,
+    add,
+    compare,
+    compare_rows,
+    mean_rows,
+    score,
+    score_rows,
+    wilson,
+)
 from llmos.metrics.translation import Bleu
 
 LINE = "the cat sat on a mat and dog ran home by red river in old town"
@@ -134,7 +144,7 @@ def test_paired_tests_agree_with_sacrebleus() -> None:
 def test_equal_models_are_found_different_by_chance_only() -> None:
     generator, quantity = np.random.default_rng(1), AnswerF1()
     ps = []
-    for seed in range(200):
+    for seed in range(100):
         a, b = (np.stack([generator.random(30), np.ones(30)], axis=1) for _ in "ab")
         ps.append(compare_rows(quantity, a, b, samples=200, seed=seed).p)
     assert stats.kstest(ps, "uniform").pvalue > 0.001
@@ -160,6 +170,12 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=match):
         score(Bleu(), predictions, references)
+
+
+def test_the_mean_of_figures_found_elsewhere() -> None:
+    found = score_rows(Mean("acc", "shots:0", is_share=True), mean_rows([1, 0, 1, 1]))
+    assert (found.metric, found.value, found.settings) == ("acc", 0.75, "shots:0")
+    assert (found.low, found.high) == wilson(0.75, 4) and found.sums == (3, 4)
 
 
 def test_one_item_has_no_interval_but_a_share_has() -> None:

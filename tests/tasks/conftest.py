@@ -45,7 +45,7 @@ class Scripted:
             self.kind != "decoder"
         ), "the request does not fit"
         text = self.reply(asked)
-        logprobs = ()
+        logprobs: tuple[TokenLogprob, ...] = ()
         if request.decoding.logprobs is not None:
             logprobs = (TokenLogprob(text, -0.5), TokenLogprob("", -0.5))
         return Piece(text, logprobs, "stop", size, self.count_tokens(text))

@@ -88,6 +88,8 @@ def test_options_that_do_not_fit(scripted: Any) -> None:
         run(TASKS["translation"], scripted(), inputs, Options(decoding={"temprature": 1}))
     with pytest.raises(UsageError, match="language 'xx' has no instructions"):
         run(TASKS["translation"], scripted(), inputs, Options(language="xx"))
+    with pytest.raises(UsageError, match="max_new_tokens 0 is out of range"):
+        run(TASKS["translation"], scripted(), inputs, Options(decoding={"max_new_tokens": 0}))
     with pytest.raises(UnsupportedError, match="encoder without a head"):
         run(TASKS["code"], scripted(kind="encoder"), [{"text": "x"}])
     with pytest.raises(UsageError, match="leaves text no room"):

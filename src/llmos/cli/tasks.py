@@ -28,22 +28,25 @@ _Text = Annotated[str | None, typer.Argument(help="The text; else it is read fro
 Model = Annotated[
     str,
     typer.Option(
-        "--model", "-m", envvar=MODEL, metavar="DIR|URL", help="A model folder, a run, or a URL."
+        "--model",
+        "-m",
+        envvar=MODEL,
+        show_envvar=False,
+        metavar="DIR|URL",
+        help=f"A model folder, a run, or a URL; else what {MODEL} says.",
     ),
 ]
 Instructions = Annotated[
     str, typer.Option("--instructions", metavar="CODE", help="Their language, else the text's.")
 ]
 MaxNewTokens = Annotated[
-    int | None, typer.Option("--max-new-tokens", metavar="N", min=1, help="Stop after N tokens.")
+    int | None, typer.Option("--max-new-tokens", metavar="N", help="Stop after N tokens.")
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option("--temperature", min=0, max=100, help="0 takes the likeliest token each time."),
+    typer.Option("--temperature", help="0 takes the likeliest token each time."),
 ]
-Beams = Annotated[
-    int | None, typer.Option("--beams", metavar="N", min=1, help="Search with N beams.")
-]
+Beams = Annotated[int | None, typer.Option("--beams", metavar="N", help="Search with N beams.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Makes sampling repeatable.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {

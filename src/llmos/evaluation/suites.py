@@ -76,8 +76,9 @@ class Benchmark:
     item as examples and are not asked. extract: a regular expression; its last match (or its group)
     in what was written is the answer, and in the reference the right one; the characters in
     `ignore` are taken out of both. per_byte: choices are weighed by likelihood per byte, not as a
-    whole (lm-eval's acc_norm). ask_in: the language of the instructions. program: what is run, with `{prediction}`.
-    samples: programs written for each problem; seconds: of processor time that each may take.
+    whole (lm-eval's acc_norm). ask_in: the language of the instructions. program: what is run, with
+    `{prediction}`. samples: programs written for each problem; seconds: of processor time that each
+    may take.
     """
 
     name: str
@@ -211,7 +212,7 @@ def _check(one: Benchmark) -> None:
         raise UsageError(f"{at}data.path {outside}: name files within the folder of --data")
     own = {"choice": "context", "completion": "prompt", "programs": "prompt", "perplexity": "text"}
     needed = [own[one.task]] if one.task in own else []
-    allowed = [one.name for one in TASKS[one.task].fields] if one.task in TASKS else needed
+    allowed = [one.name for one in TASKS[one.task].fields] if one.task in TASKS else [*needed]
     allowed += ["before"] if one.task == "perplexity" else []
     for name in one.inputs:
         if name not in allowed:
@@ -320,7 +321,7 @@ def _yaml(text: str) -> Any:
     except ImportError as error:
         raise UsageError("suites need PyYAML: pip install llmos[evaluate]") from error
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
         pass
 
     def mapping(loader: Any, node: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from llmos.errors import UsageError
 from llmos.metrics import cmrc2018, exact_match, squad
 from llmos.metrics.bootstrap import Floats
-from llmos.metrics.score import at_least_one, mean_rows
+from llmos.metrics.score import IsMean, at_least_one, mean_rows
 
 Judge = Callable[[str, Sequence[str]], float]
 
@@ -32,7 +32,7 @@ _UNANSWERABLE = ("multilingual", "squad-v2.0")
 
 
 @dataclass(frozen=True)
-class _Answers:
+class _Answers(IsMean):
     rules: str = "multilingual"
 
     higher_is_better = True
@@ -44,9 +44,6 @@ class _Answers:
     @property
     def settings(self) -> str:
         return f"rules:{self.rules}"
-
-    def value(self, sums: Floats) -> float:
-        return float(sums[0] / sums[1])
 
     def _rows(
         self, judge: Judge, predictions: Sequence[str], references: Sequence[Sequence[str]]

@@ -17,7 +17,7 @@ import numpy as np
 
 from llmos.errors import UsageError
 from llmos.metrics.bootstrap import Floats
-from llmos.metrics.score import Score, mean_rows
+from llmos.metrics.score import IsMean, Score, mean_rows
 from llmos.metrics.translation import bleu
 from llmos.metrics.units import words
 
@@ -25,7 +25,7 @@ Run = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Repetition(IsMean):
     """The mean share of a text's runs of n units that it already had; 0 is best.
 
     seq-rep-n of Welleck et al. 2020 (arXiv 1908.04319), section 6. References are not looked at.
@@ -50,9 +50,6 @@ class Repetition:
     def _share(self, text: str) -> float:
         runs = _runs(words(text), self.n)
         return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-    def value(self, sums: Floats) -> float:
-        return float(sums[0] / sums[1])
 
 
 def distinct(texts: Sequence[str], n: int = 2) -> Score:

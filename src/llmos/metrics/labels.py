@@ -14,11 +14,11 @@ import numpy as np
 from llmos.errors import UsageError
 from llmos.metrics.bootstrap import Floats
 from llmos.metrics.classification import matthews, mean_f1
-from llmos.metrics.score import at_least_one, mean_rows
+from llmos.metrics.score import IsMean, at_least_one, mean_rows
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(IsMean):
     """The share of predictions that are one of their references, but for blanks at the ends."""
 
     name = "accuracy"
@@ -30,9 +30,6 @@ class Accuracy:
         at_least_one(self.name, references)
         pairs = zip(predictions, references, strict=True)
         return mean_rows([float(p.strip() in [text.strip() for text in r]) for p, r in pairs])
-
-    def value(self, sums: Floats) -> float:
-        return float(sums[0] / sums[1])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from llmos.errors import UsageError
 from llmos.metrics.bootstrap import Floats
-from llmos.metrics.score import mean_rows
+from llmos.metrics.score import IsMean, mean_rows
 
 
 def pass_at_k(programs: int, passed: int, k: int) -> float:
@@ -26,7 +26,7 @@ def pass_at_k(programs: int, passed: int, k: int) -> float:
 
 
 @dataclass(frozen=True)
-class PassAtK:
+class PassAtK(IsMean):
     """The mean pass@k over problems. Rows: the problem's pass@k, 1."""
 
     k: int = 1
@@ -46,6 +46,3 @@ class PassAtK:
         """How many programs each problem has, and how many of them pass its tests: (N,) each."""
         pairs = zip(programs, passed, strict=True)
         return mean_rows([pass_at_k(n, c, self.k) for n, c in pairs])
-
-    def value(self, sums: Floats) -> float:
-        return float(sums[0] / sums[1])

@@ -52,6 +52,23 @@ class Metric(Quantity, Protocol):
         ...
 
 
+class IsMean:
+    """What quantities have in common whose rows are (figure, 1)."""
+
+    def value(self, sums: Floats) -> float:
+        return float(sums[0] / sums[1])
+
+
+@dataclass(frozen=True)
+class Mean(IsMean):
+    """The mean of figures that were found elsewhere."""
+
+    name: str
+    settings: str = ""
+    higher_is_better: bool = True
+    is_share: bool = False
+
+
 def at_least_one(name: str, references: Sequence[Sequence[str]]) -> None:
     """Raises `UsageError` where an item has no reference."""
     for place, texts in enumerate(references):
@@ -60,7 +77,7 @@ def at_least_one(name: str, references: Sequence[Sequence[str]]) -> None:
 
 
 def mean_rows(figures: Sequence[float] | Floats) -> Floats:
-    """The rows of a metric that is a mean: (figure, 1) for each item, (N, 2)."""
+    """The rows of a mean: (figure, 1) for each item, (N, 2)."""
     return np.stack([np.asarray(figures, np.float64), np.ones(len(figures))], axis=1)
 
 

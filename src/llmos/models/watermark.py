@@ -12,6 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
+from typing import Any
 
 import torch
 from transformers import WatermarkLogitsProcessor
@@ -57,7 +59,7 @@ def detect(ids: Sequence[int], vocabulary_size: int) -> Detection:
     Each pair of neighbours counts once, or a text that repeats itself would seem marked. Raises
     `UsageError` for too short a text.
     """
-    pairs = list(dict.fromkeys(zip(ids, ids[1:], strict=False)))
+    pairs = list(dict.fromkeys(pairwise(ids)))
     if len(pairs) < FEWEST:
         raise UsageError(
             f"the text has {len(pairs)} pairs of tokens that count, too few to tell: give a text "
@@ -72,5 +74,5 @@ def detect(ids: Sequence[int], vocabulary_size: int) -> Detection:
 
 
 def _green(processor: WatermarkLogitsProcessor, left: int) -> frozenset[int]:
-    before = torch.tensor([left])
+    before: Any = torch.tensor([left])
     return frozenset(processor._get_greenlist_ids(before).tolist())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from itertools import accumulate
 
 from llmos.data.sentences import sentences
 
@@ -13,9 +14,19 @@ Count = Callable[[str], int]
 def in_parts(text: str, size: int, count: Count) -> list[str]:
     """Parts of at most `size` tokens, as few as reading on gives; joined they are `text`.
 
-    A single character may have more tokens than `size`.
+    A single character may have more tokens than `size`. The tokens of a part are taken to be at
+    most those of its sentences, which are counted once.
     """
-    return ["".join(part) for part in _packed(_units(text, size, count), size, count)]
+    parts: list[str] = []
+    left = 0
+    for unit, tokens in _units(text, size, count):
+        left -= tokens
+        if parts and left >= 0:
+            parts[-1] += unit
+        else:
+            parts.append(unit)
+            left = size - tokens
+    return parts
 
 
 def windows(text: str, size: int, count: Count) -> list[tuple[int, str]]:
@@ -25,13 +36,12 @@ def windows(text: str, size: int, count: Count) -> list[tuple[int, str]]:
     """
     units = _units(text, max(1, size // 4), count)
     found: list[tuple[int, str]] = []
-    starts = [0]
-    for unit in units:
-        starts.append(starts[-1] + len(unit))
+    starts = [0, *accumulate(len(unit) for unit, _ in units)]
     first = 0
     while first < len(units):
-        last = first + 1
-        while last < len(units) and count(text[starts[first] : starts[last + 1]]) <= size:
+        last, left = first + 1, size - units[first][1]
+        while last < len(units) and units[last][1] <= left:
+            left -= units[last][1]
             last += 1
         found.append((starts[first], text[starts[first] : starts[last]]))
         if last == len(units):
@@ -40,27 +50,18 @@ def windows(text: str, size: int, count: Count) -> list[tuple[int, str]]:
     return found
 
 
-def _units(text: str, size: int, count: Count) -> list[str]:
-    """Sentences, or parts of those that are longer than `size`."""
-    found: list[str] = []
+def _units(text: str, size: int, count: Count) -> list[tuple[str, int]]:
+    """Sentences, or parts of those that are longer than `size`, with their tokens."""
+    found: list[tuple[str, int]] = []
     left = list(reversed(sentences(text)))
     while left:
         unit = left.pop()
-        if len(unit) == 1 or count(unit) <= size:
-            found.append(unit)
+        tokens = count(unit)
+        if len(unit) == 1 or tokens <= size:
+            found.append((unit, tokens))
             continue
         middle = len(unit) // 2
         at = unit.rfind(" ", 1, middle + 1)
         at = at if at > middle // 2 else middle
         left += [unit[at:], unit[:at]]
     return found
-
-
-def _packed(units: Sequence[str], size: int, count: Count) -> list[list[str]]:
-    parts: list[list[str]] = []
-    for unit in units:
-        if parts and count("".join([*parts[-1], unit])) <= size:
-            parts[-1].append(unit)
-        else:
-            parts.append([unit])
-    return parts

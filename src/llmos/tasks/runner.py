@@ -13,6 +13,8 @@ from llmos.tasks.languages import asked_in, required
 from llmos.tasks.task import How, Inputs, Options, Task
 from llmos.tasks.turns import TURN, read_turns, transcript
 
+MOST = 4
+"""Tokens that a character may have: the bytes of it in UTF-8."""
 SPARE = 8
 """Tokens left free beside a text and its words: role tokens, ends, cuts that fall otherwise."""
 
@@ -150,6 +152,9 @@ class Runner:
         """New tokens that fit behind a text and the turns before it."""
         if self.engine.kind != "decoder" or not self.engine.context_length:
             return None
+        characters = len(text) + sum(len(turn["content"]) + TURN for turn in turns)
+        if MOST * characters + self._new_tokens + SPARE <= self.engine.context_length:
+            return None  # need not be counted: an engine behind a URL has to be asked
         before = sum(self.count(turn["content"]) + TURN for turn in turns)
         return self.engine.context_length - before - self.count(text) - SPARE
 
@@ -176,4 +181,10 @@ def _decoding(default: Decoding, changes: Mapping[str, object]) -> Decoding:
             near = get_close_matches(name, names, 1)
             hint = f"did you mean {near[0]}?" if near else f"use {', '.join(names)}"
             raise UsageError(f"decoding has no setting {name!r}: {hint}")
-    return replace(default, **changes)  # type: ignore[arg-type]
+    found = replace(default, **changes)  # type: ignore[arg-type]
+    ranges = {"max_new_tokens": (1, 1 << 20), "num_beams": (1, 100), "temperature": (0, 100)}
+    for name, (least, most) in ranges.items():
+        value = getattr(found, name)
+        if not least <= value <= most:
+            raise UsageError(f"{name} {value} is out of range: use {least} to {most:,}")
+    return found

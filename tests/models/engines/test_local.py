@@ -162,7 +162,8 @@ def test_log_probabilities_are_the_models_own(kind: str) -> None:
     (piece,) = engine(kind).write([request])
     assert 0 < len(piece.logprobs) <= 5
     for token in piece.logprobs:  # greedy: the token is the likeliest
-        assert token.top[0] == (token.token, pytest.approx(token.logprob))
+        assert token.top[0][0] == token.token
+        assert token.top[0][1] == pytest.approx(token.logprob)
         assert token.top[0][1] >= token.top[1][1]
     if kind == "gpt2":
         logits = model(torch.tensor([[words.end, *words.encode("a tree")]])).logits[0, -1]

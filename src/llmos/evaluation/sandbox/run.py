@@ -5,7 +5,8 @@ The program is one Python script with the standard library. It runs in a process
 * opens no file but those of an empty folder, which it may change, and Python's, which it may read;
 * has no network, and starts no process, thread or other program;
 * can neither see, signal nor change any other process, and has an empty environment;
-* ends when its processor time, memory, output or disk space is used up.
+* ends when its processor time, memory, output or disk space is used up (64 MiB; of each file, where
+  the system refuses user namespaces).
 
 Linux 5.13 on x86-64 or ARM is needed, no rights of any kind. The walls keep code in. They do not
 keep it from cheating: what shares an interpreter with its tests can change what they compare.

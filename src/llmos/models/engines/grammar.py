@@ -35,7 +35,9 @@ class Grammars:
         from llguidance import LLMatcher
 
         try:
-            grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema))
+            grammar = LLMatcher.grammar_from_json_schema(
+                json.dumps(schema), defaults={"whitespace_flexible": False}
+            )
         except ValueError as error:
             raise UsageError(f"the JSON schema cannot be read ({error}): mend it") from error
         matcher = LLMatcher(self._words, grammar, log_level=0)

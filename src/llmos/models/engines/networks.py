@@ -65,7 +65,8 @@ class GPT2Network:
     """GPT-2 (Radford et al. 2019) as `transformers.GPT2LMHeadModel` computes it."""
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        config, network = model.config, model.transformer
+        network: Any = model.transformer
+        config = model.config
         self.heads, self.dtype = config.n_head, dtype
         self.width = config.n_embd // config.n_head
         self.sizes = config.n_layer, config.n_head, self.width
@@ -73,9 +74,9 @@ class GPT2Network:
         self.eps = config.layer_norm_epsilon
         self.words = network.wte.weight.detach().to(dtype)
         self.places = network.wpe.weight.detach().to(dtype)
-        self.output, _ = _linear(model.lm_head, dtype)
-        if model.lm_head.weight is network.wte.weight:
-            self.output = self.words
+        self.output = self.words
+        if model.get_output_embeddings().weight is not network.wte.weight:
+            self.output, _ = _linear(model.get_output_embeddings(), dtype)
         self.layers = [
             (
                 self._norm(layer.ln_1),
@@ -115,7 +116,8 @@ class LlamaNetwork:
     """
 
     def __init__(self, model: PreTrainedModel, dtype: torch.dtype) -> None:
-        config, network = model.config, model.model
+        network: Any = model.model
+        config = model.config
         self.heads, self.dtype = config.num_attention_heads, dtype
         self.shared = config.num_key_value_heads
         self.width = getattr(config, "head_dim", None) or config.hidden_size // self.heads
@@ -123,9 +125,9 @@ class LlamaNetwork:
         self.scale = self.width**-0.5
         self.eps = config.rms_norm_eps
         self.words = network.embed_tokens.weight.detach().to(dtype)
-        self.output, _ = _linear(model.lm_head, dtype)
-        if model.lm_head.weight is network.embed_tokens.weight:
-            self.output = self.words
+        self.output = self.words
+        if model.get_output_embeddings().weight is not network.embed_tokens.weight:
+            self.output, _ = _linear(model.get_output_embeddings(), dtype)
         self.layers = [
             (
                 layer.input_layernorm.weight.detach().to(dtype),

@@ -12,41 +12,22 @@ import numpy.typing as npt
 import torch
 from torch.nn import functional
 
+from llmos.models.engines import shared_context
 from llmos.models.engines.batches import padded
 from llmos.models.engines.engine import Likelihood, UnsupportedError
 from llmos.models.engines.loading import Loaded
-from llmos.models.generate_batch import document_tokens, source_tokens
+from llmos.models.engines.shared_context import of_logits
+from llmos.models.generate_batch import source_tokens
 
 
 @torch.no_grad()
 def likelihoods(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-    """How likely each continuation is after its context; a context too long loses its beginning.
-
-    The two are cut into tokens together and parted afterwards, as lm-evaluation-harness does
-    (`TemplateLM._encode_pair`), so that a blank between them is with the continuation.
-    """
+    """How likely each continuation is after its context, or a target given its source."""
     if loaded.kind == "encoder":
         raise UnsupportedError(f"{loaded.folder} is an encoder, which gives no likelihood")
     if loaded.kind == "encoder-decoder":
         return _of_targets(loaded, pairs)
-    rows, sizes = [], []
-    for context, continuation in pairs:
-        blank = len(context) - len(context.rstrip())
-        if blank:
-            context, continuation = context[:-blank], context[-blank:] + continuation
-        before = document_tokens(loaded.words, context)
-        whole = document_tokens(loaded.words, context + continuation)
-        rows.append(whole[-(loaded.context_length + 1) :])
-        sizes.append(min(len(whole) - len(before), loaded.context_length))
-    found: dict[int, Likelihood] = {}
-    device = loaded.model.device
-    for batch in padded([row[:-1] for row in rows], loaded.words.pad, device):
-        logits = loaded.model(input_ids=batch.ids, attention_mask=batch.mask).logits
-        for place, at in enumerate(batch.rows):
-            row, size = rows[at], sizes[at]
-            end = len(row) - 1
-            found[at] = _likelihood(logits[place, end - size : end], row[len(row) - size :])
-    return [found[at] for at in range(len(pairs))]
+    return shared_context.likelihoods(loaded, pairs)
 
 
 def _of_targets(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
@@ -62,17 +43,8 @@ def _of_targets(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[Likeli
         read = torch.tensor([source_tokens(loaded.words, source)], device=loaded.model.device)
         begun = torch.tensor([[first, *ids[:-1]]], device=loaded.model.device)
         logits = loaded.model(input_ids=read, decoder_input_ids=begun).logits[0]
-        found.append(_likelihood(logits, ids))
+        found.append(of_logits(logits, ids))
     return found
-
-
-def _likelihood(logits: torch.Tensor, ids: Sequence[int]) -> Likelihood:
-    """`logits`: (T, V), those that tell `ids`."""
-    wanted = torch.tensor(list(ids), dtype=torch.long, device=logits.device)
-    values = logits.float().log_softmax(-1)
-    own = values[torch.arange(len(wanted), device=logits.device), wanted]
-    is_greedy = bool((values.argmax(-1) == wanted).all())
-    return Likelihood(float(own.double().sum()), len(wanted), is_greedy)
 
 
 def framed(loaded: Loaded, text: str) -> list[int]:

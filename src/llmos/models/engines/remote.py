@@ -132,9 +132,9 @@ class RemoteEngine:
             "max_tokens": decoding.max_new_tokens,
             "temperature": decoding.temperature,
         }
+        if decoding.temperature:
+            body["top_p"] = decoding.top_p  # some services have defaults of their own
         # Others are left out at their defaults: not every service knows them all.
-        if decoding.temperature and decoding.top_p != 1:
-            body["top_p"] = decoding.top_p
         if decoding.temperature and decoding.top_k:
             body["top_k"] = decoding.top_k
         for name in ("frequency_penalty", "presence_penalty"):

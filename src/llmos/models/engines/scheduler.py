@@ -131,6 +131,7 @@ class Scheduler:
                 room -= min(CHUNK, len(text.prompt))
                 self._running[self._slots.begin(text.prompt)] = text
 
+    @torch.inference_mode()
     def _step(self, tokens: dict[int, int]) -> dict[int, int]:
         """One token for each running text; the tokens of those that go on, by slot."""
         keys, logits = self._slots.step(tokens)

@@ -110,12 +110,14 @@ class DecoderSlots:
         if not ids:
             return [], torch.empty(0, 0)
         attend = _Attention(self, places, positions[: len(places)], parts)
-        as_tensor = lambda values: torch.tensor(values, device=self.device)  # noqa: E731
-        hidden = self.network.hidden(as_tensor(ids), as_tensor(positions), attend)
+        hidden = self.network.hidden(self._tensor(ids), self._tensor(positions), attend)
         if not ends:
             return [], torch.empty(0, 0)
-        rows = hidden if len(ends) == len(ids) else hidden[as_tensor(ends)]
+        rows = hidden if len(ends) == len(ids) else hidden[self._tensor(ends)]
         return told, self.network.logits(rows).cpu()
+
+    def _tensor(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, device=self.device)
 
 
 class _Attention:
@@ -164,8 +166,8 @@ class _Attention:
             at = rows.stop
             keys[place, :, start:stop] = key[rows].transpose(0, 1)
             values[place, :, start:stop] = value[rows].transpose(0, 1)
-            seen = (x[place, :, :stop].transpose(0, 1) for x in (keys, values))
-            found.append(attend_causally(query[rows], *seen, self.scale, mask))
+            seen, told = (x[place, :, :stop].transpose(0, 1) for x in (keys, values))
+            found.append(attend_causally(query[rows], seen, told, self.scale, mask))
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _running(

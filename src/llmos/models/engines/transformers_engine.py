@@ -16,7 +16,7 @@ import torch
 
 from llmos.errors import ModelError, UsageError
 from llmos.models.engines import writing
-from llmos.models.engines.engine import Decoding, Piece, Request, UnsupportedError
+from llmos.models.engines.engine import Decoding, Piece, Request, TokenLogprob, UnsupportedError
 from llmos.models.engines.grammar import Grammars
 from llmos.models.engines.local import LocalEngine
 from llmos.models.engines.networks import network_of
@@ -126,18 +126,28 @@ class TransformersEngine(LocalEngine):
             text.cancel()
 
     def write(self, requests: Sequence[Request]) -> list[Piece]:
-        with_beams = [r for r in requests if r.decoding.num_beams > 1]
-        beams = iter(super().write(with_beams) if with_beams else [])
-        # All are begun before the first is waited for. Never more than may wait.
-        found: list[Piece | None] = [None] * len(requests)
-        for at in range(0, len(requests), _AT_ONCE):
-            some = range(at, min(at + _AT_ONCE, len(requests)))
-            opened = {
-                i: self._begun(requests[i]) for i in some if requests[i].decoding.num_beams <= 1
-            }
-            for i in some:
-                found[i] = _joined(opened[i]) if i in opened else next(beams)
-        return [piece for piece in found if piece is not None]
+        in_batches = [at for at, r in enumerate(requests) if self._is_for_batches(r.decoding)]
+        found = dict(
+            zip(in_batches, super().write([requests[at] for at in in_batches]), strict=True)
+        )
+        alone = [at for at in range(len(requests)) if at not in found]
+        for start in range(0, len(alone), _AT_ONCE):
+            # All are begun before the first is waited for.
+            begun = {at: self._begun(requests[at]) for at in alone[start : start + _AT_ONCE]}
+            found |= {at: _joined(pieces) for at, pieces in begun.items()}
+        return [found[at] for at in range(len(requests))]
+
+    def _is_for_batches(self, decoding: Decoding) -> bool:
+        """Whether transformers' padded batches are the way, or the faster one."""
+        if decoding.num_beams > 1:
+            return True
+        plain = Decoding(
+            max_new_tokens=decoding.max_new_tokens,
+            repetition_penalty=decoding.repetition_penalty,
+            stop=decoding.stop,
+            seed=decoding.seed,
+        )
+        return self.kind == "encoder-decoder" and decoding == plain
 
     def _begun(self, request: Request) -> SimpleQueue[Piece | ModelError]:
         pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
@@ -165,7 +175,6 @@ class TransformersEngine(LocalEngine):
 
     def _sampler(self, decoding: Decoding, prompt: Sequence[int]) -> Sampler:
         guide = None if decoding.json_schema is None else self._grammars.guide(decoding.json_schema)
-        # Each has a random state of its own, which the next token sets.
         mark: Any = watermark(self._size) if decoding.watermark else None
         return Sampler(decoding, prompt, guide, mark)
 
@@ -179,6 +188,7 @@ class TransformersEngine(LocalEngine):
 
 
 _AT_ONCE = 256
+"""Texts that one call has waiting: fewer than may wait."""
 
 
 def check(decoding: Decoding) -> None:
@@ -199,7 +209,8 @@ def check(decoding: Decoding) -> None:
 
 
 def _joined(pieces: SimpleQueue[Piece | ModelError]) -> Piece:
-    texts, logprobs = [], []
+    texts: list[str] = []
+    logprobs: list[TokenLogprob] = []
     while True:
         piece = pieces.get()
         if isinstance(piece, ModelError):
@@ -219,5 +230,5 @@ def _joined(pieces: SimpleQueue[Piece | ModelError]) -> Piece:
 def _has_bf16() -> bool:
     """Whether this processor (or GPU) multiplies in bf16."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()  # type: ignore[attr-defined,no-any-return]
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -22,10 +22,8 @@ from llmos.models.engines.engine import (
     UnsupportedError,
 )
 from llmos.models.engines.loading import Loaded
+from llmos.models.engines.texts import Growing, cut
 from llmos.models.generate_batch import document_tokens, source_tokens
-
-BROKEN = "\ufffd"
-"""How the tokenizer shows the first bytes of a character whose last ones are not written yet."""
 
 
 def encode(loaded: Loaded, request: Request) -> list[int]:
@@ -162,15 +160,9 @@ def _decode(loaded: Loaded, ids: Sequence[int]) -> str:
     return str(loaded.words.tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
-def _cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
-    """The text before the first stop text, and whether there was one."""
-    places = [at for mark in stop if (at := text.find(mark)) >= 0]
-    return (text[: min(places)], True) if places else (text, False)
-
-
 def _piece(loaded: Loaded, prompt: Sequence[int], new: list[int], decoding: Decoding) -> Piece:
     has_ended = bool(new) and new[-1] in loaded.ends | {loaded.words.pad}
-    text, is_cut = _cut(_decode(loaded, new), decoding.stop)
+    text, is_cut = cut(_decode(loaded, new), decoding.stop)
     logprobs: tuple[TokenLogprob, ...] = ()
     if decoding.logprobs is not None:
         kept = new[:-1] if has_ended else new
@@ -269,17 +261,11 @@ def _read(
     loaded: Loaded, tokens: _Tokens, prompt_tokens: int, decoding: Decoding
 ) -> Iterator[Piece]:
     """Pieces as their characters are whole and can begin no stop text any more."""
-    new: list[int] = []
-    told = ""
-    held = max((len(stop) for stop in decoding.stop), default=1) - 1
+    growing = Growing(lambda ids: _decode(loaded, ids), decoding.stop)
     while (item := tokens.queue.get()) is not None:
         if isinstance(item, BaseException):
             raise ModelError(f"generation failed: {item}") from item
-        new.append(item)
-        text, is_cut = _cut(_decode(loaded, new), decoding.stop)
-        ready = text if is_cut else text[: max(0, len(text) - held)].rstrip(BROKEN)
-        if len(ready) > len(told) and ready.startswith(told):
-            yield Piece(ready[len(told) :])
-            told = ready
-    last = _piece(loaded, [], new, decoding)
-    yield Piece(last.text[len(told) :], (), last.finish, prompt_tokens, len(new))
+        if new := growing.add(item):
+            yield Piece(new)
+    last = _piece(loaded, [], growing.ids, decoding)
+    yield Piece(growing.rest(), (), last.finish, prompt_tokens, last.new_tokens)

@@ -1,0 +1,80 @@
+"""`llmos leaderboard`: tables of signed results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmos.errors import UsageError
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def leaderboard(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULT...", help="Results, or folders of them.")
+    ],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")
+    ] = None,
+    signer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--signer", metavar="NAME=KEY", help="Whose a public key is; may be repeated."
+        ),
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Of the page.")] = "Leaderboard",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Rank models by their signed results; those whose intervals overlap share a place.
+
+    Exit code 1 where a result was refused because it was changed after signing.
+    """
+    from llmos.evaluation.leaderboard import leaderboard as ranked
+    from llmos.evaluation.leaderboard_page import page
+    from llmos.storage import write_atomic
+
+    board = ranked(_files(results), dict(map(_signer, signer or [])))
+    if html:
+        write_atomic(html, page(board, title).encode())
+    if as_json:
+        typer.echo(json.dumps(board.to_json(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        for table in board.tables:
+            better = "higher" if table.higher_is_better else "lower"
+            typer.echo(
+                f"{table.task}: {table.dataset}, {table.metric} ({better} is better), "
+                f"n = {table.n}, {table.settings}"
+            )
+            for one in table.entries:
+                s = one.score
+                marks = f"  ({'; '.join(one.marks)})" if one.marks else ""
+                typer.echo(
+                    f"  {one.place:>3}  {s.value:>9.4f} [{s.low:.4f}, {s.high:.4f}]  "
+                    f"{one.model}, signed by {one.signer}{marks}"
+                )
+        if html:
+            typer.echo(f"wrote {html}")
+    for reason in board.refused.values():
+        typer.echo(f"refused: {reason}", err=True)
+    if board.refused:
+        raise typer.Exit(1)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    return [
+        file
+        for path in paths
+        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
+    ]
+
+
+def _signer(text: str) -> tuple[str, str]:
+    name, _, key = text.partition("=")
+    if not name or not _KEY.fullmatch(key):
+        raise UsageError(f"the signer {text[:40]!r} is none: write NAME=KEY, 64 hexadecimal digits")
+    return key, name

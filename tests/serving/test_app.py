@@ -1,0 +1,262 @@
+"""The server over its ASGI interface: answers, streams, errors in OpenAI's form."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from llmos.models.engines.engine import Decoding, Request
+from llmos.models.engines.transformers_engine import TransformersEngine
+from llmos.serving.app import Settings, create_app
+from llmos.serving.limits import Rates
+
+Engines = Callable[..., TransformersEngine]
+
+
+class Lasting:
+    """An engine whose `close` is left to the fixture that owns it."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "close":
+            raise AttributeError(name)
+        return getattr(self._engine, name)
+
+
+def engines(engine_of: Engines) -> dict[str, Any]:
+    return {
+        "story": Lasting(engine_of("gpt2")),
+        "chat": Lasting(engine_of("llama", "instruction")),
+        "translate": Lasting(engine_of("t5")),
+        "bert": Lasting(engine_of("bert")),
+    }
+
+
+@pytest.fixture(scope="module")
+def client(engine_of: Engines) -> Iterator[TestClient]:
+    app = create_app(engines(engine_of), Settings(most_bytes=1 << 20))
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+def ask(client: TestClient, path: str = "completions", **body: Any) -> Any:
+    body = {"model": "story", "prompt": "the", "max_tokens": 12, "temperature": 0} | body
+    return client.post(f"/v1/{path}", json={k: v for k, v in body.items() if v is not None})
+
+
+def events(response: Any) -> list[Any]:
+    lines = [line for line in response.text.split("\n\n") if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+MESSAGES = [{"role": "system", "content": "be"}, {"role": "user", "content": "the tree"}]
+
+
+def test_models_are_listed(client: TestClient) -> None:
+    listed = client.get("/v1/models").json()
+    assert [model["id"] for model in listed["data"]] == ["story", "chat", "translate", "bert"]
+    assert client.get("/v1/models/story").json()["max_model_len"] == 128
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("model", ["story", "translate"])
+def test_a_completion_is_the_engine_s(client: TestClient, engine_of: Engines, model: str) -> None:
+    engine = engine_of({"story": "gpt2", "translate": "t5"}[model])
+    expected = engine.write([Request(prompt="the", decoding=Decoding(max_new_tokens=12))])[0]
+    found = ask(client, model=model).json()
+    (choice,) = found["choices"]
+    assert (choice["text"], choice["finish_reason"]) == (expected.text, expected.finish)
+    assert found["usage"]["completion_tokens"] == expected.new_tokens
+    streamed = events(ask(client, model=model, stream=True, stream_options={"include_usage": True}))
+    assert "".join(e["choices"][0]["text"] for e in streamed[:-1]) == expected.text
+    assert streamed[-1]["usage"] == found["usage"]
+
+
+def test_a_chat_is_the_engine_s(client: TestClient, engine_of: Engines) -> None:
+    decoding = Decoding(max_new_tokens=12)
+    request = Request(messages=tuple(MESSAGES), decoding=decoding)
+    (expected,) = engine_of("llama", "instruction").write([request])
+    body = {"model": "chat", "messages": MESSAGES, "prompt": None}
+    found = ask(client, "chat/completions", **body).json()
+    assert found["choices"][0]["message"]["content"] == expected.text
+    streamed = events(ask(client, "chat/completions", **body, stream=True))
+    assert streamed[0]["choices"][0]["delta"]["role"] == "assistant"
+    text = "".join(e["choices"][0]["delta"].get("content", "") for e in streamed)
+    assert text == expected.text
+    assert streamed[-1]["choices"][0]["finish_reason"] == expected.finish
+
+
+def test_several_prompts_and_several_texts_of_each(client: TestClient) -> None:
+    body = {"prompt": ["the", "水"], "n": 2, "temperature": 1.5, "seed": 4, "logprobs": 2}
+    found = ask(client, **body).json()
+    assert [choice["index"] for choice in found["choices"]] == [0, 1, 2, 3]
+    assert ask(client, **body).json()["choices"] == found["choices"]  # the seed repeats them
+    alone = ask(client, **{**body, "prompt": "the"}).json()
+    assert alone["choices"] == found["choices"][:2]
+    streamed = events(ask(client, **body, stream=True))
+    texts = ["", "", "", ""]
+    for event in streamed:
+        texts[event["choices"][0]["index"]] += event["choices"][0]["text"]
+    assert texts == [choice["text"] for choice in found["choices"]]
+    logprobs = found["choices"][0]["logprobs"]
+    assert len(logprobs["tokens"]) == len(logprobs["token_logprobs"]) > 0
+
+
+def test_an_answer_keeps_to_a_schema(client: TestClient) -> None:
+    pytest.importorskip("llguidance")
+    schema = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"]}
+    schema["additionalProperties"] = False
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    found = ask(
+        client,
+        "chat/completions",
+        model="chat",
+        messages=MESSAGES,
+        prompt=None,
+        response_format=form,
+        max_tokens=40,
+    ).json()
+    assert json.loads(found["choices"][0]["message"]["content"])["n"] in (1, 2)
+
+
+@pytest.mark.parametrize("model", ["bert", "story", "translate"])
+def test_embeddings(client: TestClient, engine_of: Engines, model: str) -> None:
+    texts = ["the tree", "水"]
+    family = {"bert": "bert", "story": "gpt2", "translate": "t5"}[model]
+    expected = engine_of(family).embed(texts)
+    body = {"model": model, "input": texts, "prompt": None}
+    found = ask(client, "embeddings", **body).json()
+    assert np.allclose([d["embedding"] for d in found["data"]], expected)
+    coded = ask(client, "embeddings", **body, encoding_format="base64").json()["data"][1]
+    assert np.allclose(np.frombuffer(base64.b64decode(coded["embedding"]), "<f4"), expected[1])
+
+
+BAD: dict[str, tuple[dict[str, Any], int, str]] = {
+    "unknown model": ({"model": "gpt-9"}, 404, "gpt-9"),
+    "no model": ({"model": None}, 400, "model"),
+    "too many texts": ({"n": 1000}, 400, "n:"),
+    "too many prompts": ({"prompt": ["a"] * 65, "n": 2}, 400, "65 prompts"),
+    "over the context": ({"prompt": "tree " * 300}, 400, "context 128"),
+    "temperature": ({"temperature": -1}, 400, "temperature"),
+    "a type": ({"max_tokens": "many"}, 400, "max_tokens"),
+    "no tokens": ({"prompt": []}, 400, "empty"),
+    "a token that is none": ({"prompt": [1, 10**6]}, 400, "token 1000000"),
+    "an encoder": ({"model": "bert"}, 400, "encoder"),
+    "echo": ({"echo": True}, 400, "echo"),
+    "logit_bias": ({"logit_bias": {"5": 1}}, 400, "logit_bias"),
+    "too many stops": ({"stop": ["a"] * 5}, 400, "stop"),
+    "a schema": (
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}},
+        400,
+        "schema",
+    ),
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", BAD)
+def test_bad_requests(client: TestClient, case: str, stream: bool) -> None:
+    body, status, words = BAD[case]
+    response = ask(client, **body, stream=stream)
+    error = response.json()["error"]
+    assert (response.status_code, set(error)) == (status, {"message", "type", "param", "code"})
+    assert words in error["message"]
+
+
+def test_a_chat_with_a_model_that_was_made_for_none(client: TestClient) -> None:
+    response = ask(client, "chat/completions", messages=MESSAGES, prompt=None)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "unsupported")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"",
+        b"[1]",
+        b"\xff\xfe{",
+        b'{"model": "story", "prompt": "\xff\xfe"}',
+        rb'{"model": "story", "prompt": "\ud800 x", "max_tokens": 2}',
+        b'{"model": "story", "prompt": "x", "temperature": NaN}',
+        b'{"model": "story", "prompt": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+)
+def test_a_body_that_is_no_request(client: TestClient, content: bytes) -> None:
+    headers = {"Content-Type": "application/json"}
+    response = client.post("/v1/completions", content=content, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["error"]["message"]
+
+
+def test_a_prompt_of_ten_megabytes(client: TestClient) -> None:
+    response = ask(client, prompt="x" * (10 << 20))
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
+
+    def parts() -> Iterator[bytes]:  # no length is told before
+        for _ in range(40):
+            yield b"x" * 65536
+
+    assert client.post("/v1/completions", content=parts()).status_code == 413
+
+
+def test_unknown_paths_and_methods(client: TestClient) -> None:
+    for response in (client.get("/v1/nothing"), client.get("/v1/completions")):
+        assert response.status_code in (404, 405)
+        assert response.json()["error"]["message"]
+
+
+def test_keys_and_rates(engine_of: Engines) -> None:
+    settings = Settings(keys=frozenset({"secret-ü", "other"}), per_minute=2)
+    app = create_app({"story": Lasting(engine_of("gpt2"))}, settings)  # type: ignore[dict-item]
+    with TestClient(app) as client:
+        assert client.get("/health").status_code == 200
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic other"}):
+            response = client.get("/v1/models", headers=headers)
+            assert (response.status_code, response.json()["error"]["code"]) == (
+                401,
+                "invalid_api_key",
+            )
+        allowed = {"Authorization": "Bearer other"}
+        answers = [client.get("/v1/models", headers=allowed) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert 1 <= int(answers[-1].headers["Retry-After"]) <= 30
+
+
+def test_a_bucket_refills_evenly() -> None:
+    now = [0.0]
+    rates = Rates(60, lambda: now[0])
+    assert [rates.wait("a") for _ in range(61)] == [0.0] * 60 + [1.0]
+    assert rates.wait("b") == 0
+    now[0] = 1.5
+    assert [rates.wait("a"), rates.wait("a")] == [0.0, 0.5]
+
+
+def test_counters_grow(client: TestClient) -> None:
+    ask(client)
+    page = client.get("/metrics").text
+    for line in (
+        'llmos_requests_total{path="/v1/completions",status="200"}',
+        'llmos_new_tokens_total{model="story"}',
+        'llmos_first_piece_seconds_count{model="story"}',
+        'llmos_running{model="story"} 0.0',
+    ):
+        assert line in page
+
+
+def test_a_watermark_for_all(engine_of: Engines) -> None:
+    from llmos.models.watermark import detect
+
+    engine = engine_of("gpt2")
+    app = create_app({"story": Lasting(engine)}, Settings(watermark=True))  # type: ignore[dict-item]
+    with TestClient(app) as client:
+        text = ask(client, max_tokens=120, temperature=1.5, seed=1).json()["choices"][0]["text"]
+    assert detect(engine._loaded.words.encode(text), engine._size).p < 1e-3
