@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from llmos import __version__
-from llmos.cli import data, demo, generate, recipe, runs, storyworld, tokenizer, train, verify
+from llmos.cli import (
+    chat,
+    data,
+    demo,
+    generate,
+    recipe,
+    runs,
+    storyworld,
+    tasks,
+    tokenizer,
+    train,
+    verify,
+)
 from llmos.device import share_cores
 from llmos.errors import LLMOSError
 
@@ -30,6 +42,7 @@ First steps:
   llmos runs                list the runs in this folder
   llmos verify              check a run's signatures, ledger and merges
   llmos generate            write text with the model
+  llmos translate           put it to use; also summarize, ask, chat, classify, code, write
 
 `llmos COMMAND --help` tells more of each."""
 
@@ -50,6 +63,8 @@ app.command()(train.train)
 app.command()(verify.verify)
 app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)
+app.command()(chat.chat)
+tasks.mount(app)
 app.add_typer(storyworld.app, name="storyworld")
 
 

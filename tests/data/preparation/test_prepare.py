@@ -244,6 +244,19 @@ def test_what_is_dropped_is_kept_aside_where_asked(settings: Settings, tmp_path:
     assert aside[0]["text"] in [d["text"] for d in documents_of(tmp_path / "out")]
 
 
+def test_mistakes_in_the_members_files_leave_nothing_behind(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.txt").write_text("/(/\n")
+    for changed in (
+        {"protected": str(tmp_path / "bad.txt")},
+        {"tokenizer": str(tmp_path / "bad.txt")},
+    ):
+        with pytest.raises(DataError, match=r"bad\.txt"):
+            prepare(replace(settings, **changed), tmp_path / "out")  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
 def test_nothing_left_is_an_error_that_says_why(settings: Settings, tmp_path: Path) -> None:
     rules = replace(RULES, languages=("sw",))
     with pytest.raises(DataError, match=r"language_not_wanted.*--keep-dropped"):

@@ -14,9 +14,11 @@ from pathlib import Path
 
 from llmos.data.card import CARD_JSON, read_card
 from llmos.data.preparation import cleaning, finishing, writing
+from llmos.data.preparation.chain import Chain
 from llmos.data.preparation.executors import Progress, Stage, Where
 from llmos.data.preparation.places import Places, read_json, write_json
 from llmos.data.preparation.settings import Settings
+from llmos.data.preparation.tokens import TokenCounter
 from llmos.data.reading.chunks import plan
 from llmos.errors import DataError
 from llmos.records import JSON
@@ -45,6 +47,9 @@ def prepare(
     """
     places = Places(out)
     digest = settings.sha256()
+    # What the member can mend is told before anything is written.
+    Chain(settings)
+    TokenCounter(settings.tokenizer)
     if (out / CARD_JSON).exists():
         return _done(places, digest)
     held = f"another process is preparing {out}: wait for it, or name another folder"
