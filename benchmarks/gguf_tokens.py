@@ -1,15 +1,17 @@
 """How often llama.cpp cuts text into other tokens than we do, for each pattern that it knows.
 
-    python benchmarks/gguf_tokens.py ../shared/data/pretrain-udhr/udhr.zip
+    python benchmarks/gguf_tokens.py ../shared/data
 
 llama.cpp cuts text by one of a fixed list of patterns, and none of them is ours. A tokenizer of
-8,000 tokens is learned from every other line of the Universal Declaration of Human Rights in 20
-languages; the other lines are cut by both. The share is of our tokens (start, end and id) that
-llama.cpp does not have. Needs `pip install xllamacpp gguf`.
+16,000 tokens is learned from every other line of the Universal Declaration of Human Rights in 20
+languages, of English articles, programs and sums in words; the other lines are cut by both. The
+share is of our tokens (start and id) that llama.cpp does not have. It needs xllamacpp and gguf.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -22,76 +24,42 @@ import xllamacpp
 from llmos.models.engines.loading import load
 from llmos.models.export import gguf
 from llmos.models.families import build_model
-from llmos.models.pieces import count_pieces
+from llmos.models.pieces import PATTERN, count_pieces
 from llmos.models.publish import write_model_folder
 from llmos.models.vocabulary import Vocabulary, train_tokenizer
 from llmos.recipe import Recipe
 
-LANGUAGES = [
-    "Amharic",
-    "Arabic_Alarabia",
-    "Bengali",
-    "Chinese_Mandarin",
-    "Czech",
-    "English",
-    "Farsi_Persian",
-    "French_Francais",
-    "German_Deutsch",
-    "Greek_Ellinika",
-    "Hebrew_Ivrit",
-    "Hindi",
-    "Japanese_Nihongo",
-    "Korean_Hankuko",
-    "Russian_Russky",
-    "Swahili_Kiswahili",
-    "Tamil",
-    "Thai",
-    "Turkish_Turkce",
-    "Vietnamese",
-]
-PATTERNS = [
-    "default",
-    "gpt-2",
-    "llama-bpe",
-    "qwen2",
-    "qwen35",
-    "gpt-4o",
-    "tekken",
-    "deepseek-llm",
-    "deepseek-v3",
-    "kimi-k2",
-    "falcon",
-    "starcoder",
-    "mpt",
-    "bloom",
-    "viking",
-    "poro-chat",
-    "chatglm-bpe",
-    "hunyuan-dense",
-    "bailingmoe",
-    "seed-coder",
-    "superbpe",
-    "minimax-m2",
-    "afmoe",
-    "exaone-moe",
-    "youtu",
-    "grok-2",
-    "joyai-llm",
-    "stablelm2",
-    "command-r",
-    "refact",
-    "jais-2",
-    "gemma4",
-    "tiny_aya",
-]
+LANGUAGES = """
+Amharic Bengali Chinese_Mandarin Czech Ewe_Eve Farsi_Persian Greek_Ellinika Gujarati Hebrew_Ivrit
+Hindi Japanese_Nihongo Korean_Hankuko Punjabi_Panjabi Russian_Russky Sami_Lappish Sanskrit
+Serbian_Srpski Sinhala Tamil Thai Turkish_Turkce Vietnamese
+"""
+OTHERS = {
+    "English": "pretrain-wikitext2-valid/valid.txt.gz",
+    "Python": "code-mbxp/mbpp_release_v1.jsonl.gz",
+    "Java": "code-mbxp/mbjp_release_v1.2.jsonl.gz",
+    "Sums": "math-gsm8k-train/train.first2000.jsonl.gz",
+}
+LINES = 1200
+"""As many lines of each of the others: English, two programming languages, sums in words."""
+PATTERNS = """
+default gpt-2 llama-bpe qwen2 qwen35 gpt-4o deepseek-llm deepseek-v3 kimi-k2 bloom viking poro-chat
+hunyuan-dense superbpe joyai-llm tiny_aya
+"""
 
 
-def lines_of(file: Path) -> dict[str, list[str]]:
-    """The lines of each language that the archive has."""
+def lines_of(data: Path) -> dict[str, list[str]]:
+    """The lines of each language, of the programs and of the sums."""
     found = {}
-    with zipfile.ZipFile(file) as archive:
+    for name, path in OTHERS.items():
+        lines = gzip.decompress((data / path).read_bytes()).decode().splitlines()
+        if path.endswith(".jsonl.gz"):
+            records = [json.loads(line) for line in lines]
+            lines = [line for r in records for v in r.values() for line in str(v).splitlines()]
+        found[name] = [line for line in lines if line.strip()][:LINES]
+    with zipfile.ZipFile(data / "pretrain-udhr" / "udhr.zip") as archive:
         names = archive.namelist()
-        for language in LANGUAGES:
+        for language in LANGUAGES.split():
             some = [n for n in names if n.startswith(f"udhr/{language}-") and "UTF8" in n]
             if some:
                 text = archive.read(some[0]).decode("utf-8", "replace")
@@ -100,7 +68,7 @@ def lines_of(file: Path) -> dict[str, list[str]]:
 
 
 def spans(words: Vocabulary, ids: Sequence[int]) -> set[tuple[int, int]]:
-    """(the byte where it begins, the id) of each token."""
+    """The byte where each token begins, and its id."""
     sizes = words._byte_lengths
     assert sizes is not None
     found, at = set(), 0
@@ -142,7 +110,7 @@ def main() -> None:
             "model.hidden_size": 32,
             "model.context_length": 64,
             "training.sequence_length": 64,
-            "tokenizer.vocabulary_size": 8000,
+            "tokenizer.vocabulary_size": 16000,
             "tokenizer.threshold": 0,
         }
     )
@@ -153,8 +121,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         write_model_folder(Path(folder, "m"), build_model(recipe.model, words, seed=1), words, 64)
         loaded = load(Path(folder, "m"))
-        for name in PATTERNS:
-            gguf.OUR_FIT = name
+        for name in PATTERNS.split():
+            gguf._CUTS[PATTERN] = name
             file = Path(folder, "m.gguf")
             gguf.write_gguf(loaded, file, "float32")
             try:

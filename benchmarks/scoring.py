@@ -2,9 +2,9 @@
 
     python benchmarks/scoring.py [--items N] [--turns T] [--data DIR]
 
-A GPT-2 of 14 M parameters with random weights on one thread. Items are cut from real text (`--data`:
-a file, else what Python's own modules say): a context of 30 to 120 words, its true continuation and
-three others. Both sides score the same items in turns; the ratio is of the medians of CPU time.
+A GPT-2 of 14 M parameters with random weights on one thread. Items are cut from real text
+(`--data`: a file, else Python's own modules): a context of 30 to 120 words, its true continuation
+and three others. Both sides score the same items in turns; the ratio is of the medians of CPU time.
 Accuracies must be equal, log-probabilities to 1e-3.
 """
 
@@ -82,6 +82,7 @@ def main() -> None:
     import torch
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
+    from tokenizers import processors
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from llmos.models.engines.local import LocalEngine
@@ -92,11 +93,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = model_folder(Path(name), texts(options.data))
         ours = LocalEngine(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        # Our models begin a document with a token; lm-eval's has to be told.
+        begin = tokenizer.convert_ids_to_tokens(tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, tokenizer.bos_token_id)]
+        )
         theirs = HFLM(
             pretrained=AutoModelForCausalLM.from_pretrained(folder),
-            tokenizer=AutoTokenizer.from_pretrained(folder),
+            tokenizer=tokenizer,
             batch_size=options.batch,
             device="cpu",
+            add_bos_token=True,
         )
 
     def by_ours() -> list[float]:

@@ -21,6 +21,7 @@ from llmos.evaluation.subject import described, located, model_sha256
 from llmos.evaluation.suites import suite
 from llmos.metrics.names import metric
 from llmos.metrics.score import compare, score
+from llmos.models.engines.engine import UnsupportedError
 from llmos.provenance.results import read_result, write_result
 
 URL = "https://example.org/v1"
@@ -36,7 +37,9 @@ def measure(sums: Any, data: Path, key: Any, tmp_path: Path, answering: Any) -> 
     def run(out: str = "r.json", engine: Any = None, values: Any = sums, **more: Any) -> Evaluated:
         engine = engine or answering(reply=lambda text: "It is 3, no: 4.", logprob=right)
         options = {"data": data, "out": tmp_path / out, "key": key, "engine": engine, **more}
-        return evaluate(suite(values), options.pop("model", URL), **options)
+        model = options.pop("model", URL)
+        engine.name = model
+        return evaluate(suite(values), model, **options)
 
     return run
 
@@ -124,6 +127,21 @@ def test_what_the_model_cannot_do_is_left_out_and_said(
         measure("u.json", values={**sums, "benchmarks": [text]}, engine=answering())
 
 
+def test_no_path_gets_into_a_result(measure: Any, answering: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "secret" / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+
+    class Local(answering):  # type: ignore[misc]
+        def likelihoods(self, pairs: Any) -> Any:
+            raise UnsupportedError(f"{self.folder} gives no likelihood")
+
+    engine = Local(reply=lambda text: "4", folder=folder, name=str(folder))
+    result = measure(engine=engine, model=str(folder)).result
+    assert result.benchmarks[0]["how"] == "prompt: secret gives no likelihood"
+    assert str(tmp_path) not in json.dumps(result.body)
+
+
 def test_a_limit_is_said(measure: Any) -> None:
     result = measure(limit=2).result
     assert result.body["settings"]["limit"] == 2
@@ -174,6 +192,7 @@ def test_programs_are_run(measure: Any, answering: Any, data: Path) -> None:
     (part,) = measure(values=values, engine=engine).result.benchmarks
     assert part["scores"][0]["key"] == "pass@1"
     assert part["scores"][0]["value"] == 0.5
+    assert part["scores"][0]["interval"] == "Wilson 0.95"
     values["benchmarks"][0]["samples"] = 2
     with pytest.raises(UsageError, match="2 samples at temperature 0 are all alike"):
         measure("q.json", values=values, engine=engine)
@@ -192,6 +211,7 @@ def test_members_results_add_up_to_that_of_all(
     assert scores(joint) == pytest.approx(scores(whole))
     assert [part["n"] for part in joint.benchmarks] == [4, 4]
     assert joint.body["of"] == [{"sha256": m.sha256, "signer": m.signer} for m in members]
+    assert joint.body["settings"] == {"limit": 0}
     first, of_whole = joint.benchmarks[0]["scores"][0], whole.benchmarks[0]["scores"][0]
     assert (first["low"], first["high"]) == (of_whole["low"], of_whole["high"])
     for wrong, message in (
@@ -307,7 +327,8 @@ def test_the_model_is_told_by_what_makes_it(tmp_path: Path) -> None:
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
     before = model_sha256(folder)
-    (folder / "README.md").write_text("words")
+    hashes = "".join(f"  {name}: {'0a' * 32}\n" for name in ("recipe_sha256", "ledger_head"))
+    (folder / "README.md").write_text(f"---\nllmos:\n{hashes}---\n# words\n")
     (folder / "comparison.json").write_text("{}")
     assert model_sha256(folder) == before
     found = described(str(tmp_path / "gpt"), str(tmp_path / "gpt"), ["paper=2401.00001"])
@@ -316,6 +337,8 @@ def test_the_model_is_told_by_what_makes_it(tmp_path: Path) -> None:
         "kind": "folder",
         "sha256": before,
         "links": {"paper": "https://arxiv.org/abs/2401.00001"},
+        "recipe_sha256": "0a" * 32,
+        "ledger_head": "0a" * 32,
     }
     (folder / "model.safetensors").write_bytes(b"other")
     assert model_sha256(folder) != before

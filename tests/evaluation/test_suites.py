@@ -13,6 +13,7 @@ import pytest
 
 from llmos.errors import UsageError
 from llmos.evaluation.items import load_items
+from llmos.evaluation.quantities import quantities
 from llmos.evaluation.suites import Benchmark, benchmark, load_suite, suite, suites
 
 SHARED = Path(
@@ -57,6 +58,11 @@ def test_what_is_not_in_order_is_named(sums: Any, changes: Any, message: str) ->
         one(sums, **changes)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_task_has_metrics_of_its_own(sums: Any) -> None:
+    part = one(sums, task="translation", choices=None, inputs={"text": "{q}"}, metrics=None)
+    assert list(quantities(part)) == ["chrf", "bleu"]
 
 
 def test_a_suite_as_a_whole(sums: Any, tmp_path: Path) -> None:

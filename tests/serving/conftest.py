@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,3 +75,21 @@ def engine_of(folder_of: Callable[..., Path]) -> Iterator[Callable[..., Transfor
     yield make
     for engine in made.values():
         engine.close()
+
+
+class Lasting:
+    """An engine whose `close` is left to the fixture that owns it."""
+
+    def __init__(self, engine: TransformersEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "close":
+            raise AttributeError(name)
+        return getattr(self._engine, name)
+
+
+@pytest.fixture(scope="session")
+def lasting(engine_of: Callable[..., TransformersEngine]) -> Callable[..., Any]:
+    """An engine that a server does not close at its end."""
+    return lambda *kind: Lasting(engine_of(*kind))

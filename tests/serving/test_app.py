@@ -19,30 +19,15 @@ from llmos.serving.limits import Rates
 Engines = Callable[..., TransformersEngine]
 
 
-class Lasting:
-    """An engine whose `close` is left to the fixture that owns it."""
-
-    def __init__(self, engine: TransformersEngine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "close":
-            raise AttributeError(name)
-        return getattr(self._engine, name)
-
-
-def engines(engine_of: Engines) -> dict[str, Any]:
-    return {
-        "story": Lasting(engine_of("gpt2")),
-        "chat": Lasting(engine_of("llama", "instruction")),
-        "translate": Lasting(engine_of("t5")),
-        "bert": Lasting(engine_of("bert")),
-    }
-
-
 @pytest.fixture(scope="module")
-def client(engine_of: Engines) -> Iterator[TestClient]:
-    app = create_app(engines(engine_of), Settings(most_bytes=1 << 20))
+def client(lasting: Callable[..., Any]) -> Iterator[TestClient]:
+    engines = {
+        "story": lasting("gpt2"),
+        "chat": lasting("llama", "instruction"),
+        "translate": lasting("t5"),
+        "bert": lasting("bert"),
+    }
+    app = create_app(engines, Settings(most_bytes=1 << 20))
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
 
@@ -215,9 +200,9 @@ def test_unknown_paths_and_methods(client: TestClient) -> None:
         assert response.json()["error"]["message"]
 
 
-def test_keys_and_rates(engine_of: Engines) -> None:
+def test_keys_and_rates(lasting: Callable[..., Any]) -> None:
     settings = Settings(keys=frozenset({"secret-ü", "other"}), per_minute=2)
-    app = create_app({"story": Lasting(engine_of("gpt2"))}, settings)  # type: ignore[dict-item]
+    app = create_app({"story": lasting("gpt2")}, settings)
     with TestClient(app) as client:
         assert client.get("/health").status_code == 200
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic other"}):
@@ -253,11 +238,11 @@ def test_counters_grow(client: TestClient) -> None:
         assert line in page
 
 
-def test_a_watermark_for_all(engine_of: Engines) -> None:
+def test_a_watermark_for_all(engine_of: Engines, lasting: Callable[..., Any]) -> None:
     from llmos.models.watermark import detect
 
     engine = engine_of("gpt2")
-    app = create_app({"story": Lasting(engine)}, Settings(watermark=True))  # type: ignore[dict-item]
+    app = create_app({"story": lasting("gpt2")}, Settings(watermark=True))
     with TestClient(app) as client:
         text = ask(client, max_tokens=120, temperature=1.5, seed=1).json()["choices"][0]["text"]
     assert detect(engine._loaded.words.encode(text), engine._size).p < 1e-3

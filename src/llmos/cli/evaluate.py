@@ -82,8 +82,8 @@ def evaluate(
 ) -> None:
     """Measure MODEL by a suite, and write a signed result.
 
-    A broken evaluation goes on where it stopped. What the model answered stays beside the result,
-    in FILE's .items folder; the result itself holds figures only, and can be sent.
+    What the model answered stays beside the result, in the folder FILE.items: an evaluation that
+    broke goes on from there (delete it to ask anew). The result holds figures only; it can be sent.
     """
     from llmos.provenance.signing import open_key
 
@@ -155,14 +155,10 @@ def _by_harness(
 ) -> Result:
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     from llmos.evaluation.harness import run_harness
-    from llmos.evaluation.subject import described, located
-    from llmos.models.engines.opening import open_engine
+    from llmos.evaluation.subject import opened
 
-    at = located(model)
-    return run_harness(
-        open_engine(at), described(model, at, links), folder=folder, tasks=tasks, out=out, key=key,
-        limit=limit,
-    )  # fmt: skip
+    engine, subject = opened(model, links)
+    return run_harness(engine, subject, folder=folder, tasks=tasks, out=out, key=key, limit=limit)
 
 
 def _added(paths: list[Path], out: Path | None, key: SigningKey) -> Result:

@@ -39,17 +39,28 @@ def add_results(results: Sequence[Result]) -> JSON:
                     "alike"
                 )
     parts = [_joint([_of(one, part["name"]) for one in results]) for part in first.benchmarks]
-    return {
+    joint: JSON = {
         "version": VERSION,
         "suite": first.body["suite"],
         "model": first.body["model"],
         "code": {"llmos": __version__, "python": platform.python_version()},
         "seed": first.body["seed"],
         "hardware": {},
-        "settings": {},
+        "settings": {"limit": max(one.body["settings"].get("limit", 0) for one in results)},
         "of": [{"sha256": one.sha256, "signer": one.signer} for one in results],
         "benchmarks": parts,
     }
+    checked = [one.body["contamination"] for one in results if "contamination" in one.body]
+    if checked:
+        names = [part["name"] for part in parts]
+        joint["contamination"] = {"benchmarks": {name: _sums(checked, name) for name in names}}
+    return joint
+
+
+def _sums(checked: Sequence[JSON], name: str) -> JSON:
+    """Items found in the training text by the members that looked."""
+    parts = [one["benchmarks"].get(name, {}) for one in checked]
+    return {key: sum(part.get(key, 0) for part in parts) for key in ("items", "found", "too_short")}
 
 
 def _model(result: Result) -> object:

@@ -24,12 +24,11 @@ from llmos.evaluation.predictions import (
     write_rows,
 )
 from llmos.evaluation.quantities import quantities
-from llmos.evaluation.subject import described, located
+from llmos.evaluation.subject import opened
 from llmos.evaluation.suites import Benchmark, Suite
 from llmos.metrics.bootstrap import Floats
 from llmos.metrics.score import Quantity, Score, score_rows
 from llmos.models.engines.engine import Engine, UnsupportedError
-from llmos.models.engines.opening import open_engine
 from llmos.provenance.results import VERSION, Result, hardware, write_result
 from llmos.provenance.signing import SigningKey
 from llmos.records import JSON, canonical_json
@@ -69,9 +68,7 @@ def evaluate(
     be read or can do no benchmark of the suite.
     """
     sets = {one.name: _items(one, data, limit) for one in suite.benchmarks}
-    at = located(model)
-    subject = described(model, at, links)
-    engine = engine or open_engine(at)
+    engine, subject = opened(model, links, engine)
     folder = items_folder(out)
     parts: list[JSON] = []
     kept: dict[str, dict[str, Floats]] = {}
@@ -85,10 +82,11 @@ def evaluate(
         try:
             _ask_all(engine, one, items, answers, suite.seed, told)
         except UnsupportedError as error:
-            left_out[one.name] = str(error)
+            left_out[one.name] = _without_path(str(error), engine, subject["name"])
             continue
         kept[one.name] = rows(one, items, answers.found)
-        parts.append(_part(one, items, answers.how, kept[one.name], suite.seed))
+        how = [_without_path(way, engine, subject["name"]) for way in answers.how]
+        parts.append(_part(one, items, how, kept[one.name], suite.seed))
     if not parts:
         name, reason = next(iter(left_out.items()))
         raise UsageError(f"{model} can do no benchmark of {suite.name} ({name}: {reason})")
@@ -158,6 +156,13 @@ def _part(
         "rows_sha256": rows_sha256(found),
         "scores": scores,
     }
+
+
+def _without_path(text: str, engine: Engine, name: str) -> str:
+    """With the model's name in place of the folder where it lies: a result is sent to others."""
+    for place in (getattr(engine, "folder", None), engine.name):
+        text = text.replace(str(place), name) if place else text
+    return text
 
 
 def _device(engine: Engine) -> str:

@@ -35,7 +35,9 @@ class Entry:
     how: str
     marks: tuple[str, ...]
     links: Mapping[str, str]
-    result_sha256: str
+    hashes: Mapping[str, str]
+    """Of the model, of its recipe and of its ledger's last entry, as far as they are known, and of
+    the result."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def _entry_json(entry: Entry) -> JSON:
         "score": entry.score.to_json(),
         "marks": list(entry.marks),
         "links": dict(entry.links),
+        "hashes": dict(entry.hashes),
     }
 
 
@@ -124,7 +127,7 @@ def _table(found: Sequence[tuple[Result, JSON, JSON]], signers: Mapping[str, str
             str(part["how"]),
             tuple(_marks(result, part, signers)),
             result.body["model"].get("links", {}),
-            result.sha256,
+            _hashes(result),
         )
         for (result, part, _), own, place in zip(
             found, scores, places(scores, is_higher), strict=True
@@ -136,6 +139,13 @@ def _table(found: Sequence[tuple[Result, JSON, JSON]], signers: Mapping[str, str
         part["task"], part["dataset"], score["metric"], score["settings"], int(part["n"]),
         part["data_sha256"], is_higher, tuple(entries),
     )  # fmt: skip
+
+
+def _hashes(result: Result) -> dict[str, str]:
+    named = {"model": "sha256", "recipe": "recipe_sha256", "ledger": "ledger_head"}
+    model = result.body["model"]
+    known = {name: str(model[key]) for name, key in named.items() if model.get(key)}
+    return {**known, "result": result.sha256}
 
 
 def places(scores: Sequence[Score], higher_is_better: bool) -> list[int]:

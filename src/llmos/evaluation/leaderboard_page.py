@@ -76,13 +76,15 @@ def _anchor(task: str, dataset: str) -> str:
 
 def _table(table: Table) -> str:
     better = "higher" if table.higher_is_better else "lower"
-    heads = "".join(f'<th scope="col">{head}</th>' for head in _HEADS)
+    heads = "".join(f'<th role="columnheader" scope="col">{head}</th>' for head in _HEADS)
     ends = _ends(table.entries)
     rows = "\n".join(_row(entry, ends) for entry in table.entries)
     return (
-        f"<table>\n<caption>{escape(table.metric)} ({better} is better), {table.n:,} items"
+        '<table role="table">\n'
+        f"<caption>{escape(table.metric)} ({better} is better), {table.n:,} items"
         f"<small>{escape(table.settings)}</small></caption>\n"
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>"
+        f'<thead role="rowgroup"><tr role="row">{heads}</tr></thead>\n'
+        f'<tbody role="rowgroup">\n{rows}\n</tbody>\n</table>'
     )
 
 
@@ -97,15 +99,16 @@ def _row(entry: Entry, ends: tuple[float, float]) -> str:
         f"<ul>{marks}</ul>" if marks else "nothing found",
         _links(entry),
     )
-    return f"<tr>{''.join(map(_cell, _HEADS, cells))}</tr>"
+    return f"<tr role='row'>{''.join(map(_cell, _HEADS, cells))}</tr>"
 
 
 def _cell(head: str, content: str) -> str:
-    tag, attributes = "td", ""
+    # Roles, because a table shown as cards loses them in some browsers.
+    tag, attributes = "td", ' role="cell"'
     if head == "Model":
-        tag, attributes = "th", ' scope="row"'
+        tag, attributes = "th", ' role="rowheader" scope="row"'
     elif head in _NUMBERS:
-        attributes = ' class="number"'
+        attributes += ' class="number"'
     return f'<{tag}{attributes} data-label="{head}"><div>{content}</div></{tag}>'
 
 
@@ -116,8 +119,11 @@ def _links(entry: Entry) -> str:
         for name, target in links.items()
         if target.startswith("https://")  # a result is somebody else's text
     ]
-    how = f'<span class="small">asked by: {escape(entry.how)}</span>'
-    return ", ".join(shown) + how
+    hashes = ", ".join(
+        f"{name} <code>{escape(digest[:12])}</code>" for name, digest in entry.hashes.items()
+    )
+    how = f"asked by: {escape(entry.how)}; sha256: {hashes}"
+    return f'{", ".join(shown)}<span class="small">{how}</span>'
 
 
 def _ends(entries: Iterable[Entry]) -> tuple[float, float]:
@@ -136,7 +142,7 @@ def _interval(entry: Entry, ends: tuple[float, float]) -> str:
         f"{4 + 92 * (x - ends[0]) / width:.1f}" for x in (score.low, score.value, score.high)
     )
     drawn = (
-        '<svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        '<svg viewBox="0 0 100 10" aria-hidden="true">'
         f'<line x1="{low}" x2="{high}" y1="5" y2="5"/><circle cx="{value}" cy="5" r="3"/></svg>'
     )
     return f"{score.low:.4f} to {score.high:.4f} {drawn}"

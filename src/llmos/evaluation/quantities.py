@@ -14,6 +14,7 @@ from llmos.metrics.names import metric
 from llmos.metrics.pass_at_k import PassAtK
 from llmos.metrics.perplexity import BitsPerByte, Perplexity
 from llmos.metrics.score import Quantity
+from llmos.tasks import TASKS
 
 if TYPE_CHECKING:
     from llmos.evaluation.suites import Benchmark
@@ -22,8 +23,17 @@ WINDOWS = "context:half of the window"
 """How a long text is read: see `asking.perplexity`."""
 
 
+class OneProgram(PassAtK):
+    """pass@1 of one program a problem: the share of the problems that were solved."""
+
+    is_share = True
+
+
 def quantities(benchmark: Benchmark) -> dict[str, Quantity]:
-    """By the name in the suite. Raises `UsageError` for a metric that does not fit."""
+    """By the name in the suite; a task has metrics of its own where none are named.
+
+    Raises `UsageError` for a metric that does not fit.
+    """
     if benchmark.task == "perplexity":
         own: dict[str, Quantity] = {
             "bits_per_byte": BitsPerByte(WINDOWS),
@@ -31,9 +41,14 @@ def quantities(benchmark: Benchmark) -> dict[str, Quantity]:
         }
         return _chosen(benchmark, own)
     if benchmark.task == "programs":
+        if benchmark.samples == 1:
+            return _chosen(benchmark, {"pass@1": OneProgram()})
         ks = [k for k in (1, 5, 10, 100) if k <= benchmark.samples]
         return _chosen(benchmark, {f"pass@{k}": PassAtK(k) for k in ks})
-    if not benchmark.metrics:
+    names = benchmark.metrics
+    if not names and benchmark.task in TASKS:
+        names = TASKS[benchmark.task].metrics
+    if not names:
         raise UsageError("metrics is empty: name at least one")
     return {
         name: metric(
@@ -42,7 +57,7 @@ def quantities(benchmark: Benchmark) -> dict[str, Quantity]:
             labels=benchmark.labels or None,
             rules=benchmark.rules or None,
         )
-        for name in benchmark.metrics
+        for name in names
     }
 
 

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmos.errors import ModelError, UsageError
+from llmos.models.engines.engine import Engine
+from llmos.models.engines.opening import open_engine
 from llmos.models.folders import model_folder
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_file, sha256_hex
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ARXIV = re.compile(r"(?:arxiv:)?(\d{4}\.\d{4,5}(?:v\d+)?)", re.IGNORECASE)
+_EVIDENCE = re.compile(r"^  (recipe_sha256|ledger_head): [\"']?([0-9a-f]{64})[\"']?$", re.MULTILINE)
+"""As `provenance.cards` writes them."""
 _FILES = (".safetensors", ".json", ".model", ".txt", ".jinja")
 """What makes a model: weights, configuration, tokenizer, the form of its chats."""
 _NOT_OURS = ("comparison.json", "curves.json")
@@ -39,6 +43,21 @@ def located(model: str) -> str:
         ) from error
 
 
+def opened(
+    model: str, links: Sequence[str] = (), engine: Engine | None = None
+) -> tuple[Engine, JSON]:
+    """The engine for a model, unless one is given, and what a result says of the model.
+
+    Raises `ModelError` and `UsageError` as `located`, `described` and `open_engine` do.
+    """
+    at = located(model)
+    subject = described(model, at, links)
+    engine = engine or open_engine(at)
+    if subject["kind"] == "url":
+        subject["name"] = engine.name  # the service's own, with the model's name
+    return engine, subject
+
+
 def described(model: str, at: str, links: Sequence[str] = ()) -> JSON:
     """What a result says of the model that was found at `at`; links: "paper=2401.00001", ....
 
@@ -56,7 +75,18 @@ def described(model: str, at: str, links: Sequence[str] = ()) -> JSON:
         "name": name or folder.resolve().name,
         "kind": "folder" if at == model else "hub",
         "sha256": model_sha256(folder),
+        **_evidence(folder / "README.md"),
     }
+
+
+def _evidence(card: Path) -> JSON:
+    """The hashes that a card of ours names: of the recipe and of the ledger's last entry."""
+    try:
+        text = card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    front = text.split("\n---\n", 1)[0] if text.startswith("---\n") else ""
+    return dict(_EVIDENCE.findall(front))
 
 
 def model_sha256(folder: Path) -> str:

@@ -21,16 +21,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from difflib import get_close_matches
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from llmos.errors import UsageError
 from llmos.evaluation.quantities import quantities
+from llmos.evaluation.strict_yaml import make, nearest, parsed
 from llmos.models.engines.engine import Decoding
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex
+from llmos.tasks import TASKS
 
 WAYS = ("choice", "completion", "perplexity", "programs")
 """Besides tasks: the likeliest of several choices, a plain continuation, how well a text is
@@ -136,7 +136,7 @@ class Suite:
         known = [one.name for one in self.benchmarks]
         for name in names:
             if name not in known:
-                raise UsageError(f"{self.name} has no benchmark {name!r}: {_nearest(name, known)}")
+                raise UsageError(f"{self.name} has no benchmark {name!r}: {nearest(name, known)}")
         some = tuple(one for one in self.benchmarks if one.name in names)
         return Suite(**{**vars(self), "benchmarks": some})
 
@@ -167,7 +167,7 @@ def load_suite(named: str) -> Suite:
     if not path.is_file():
         raise UsageError(f"no suite {named!r}: give a YAML file, or one of {', '.join(suites())}")
     try:
-        return suite(_yaml(path.read_text(encoding="utf-8")))
+        return suite(parsed(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): save it as UTF-8") from error
     except UsageError as error:
@@ -176,7 +176,7 @@ def load_suite(named: str) -> Suite:
 
 def suite(values: Any) -> Suite:
     """A suite from what YAML gave. Raises `UsageError`."""
-    found: Suite = _make(Suite, values, "")
+    found: Suite = make(Suite, values, "")
     names = [one.name for one in found.benchmarks]
     if not names:
         raise UsageError("benchmarks is empty: name at least one")
@@ -189,23 +189,21 @@ def suite(values: Any) -> Suite:
 
 def benchmark(values: Any) -> Benchmark:
     """What `Benchmark.to_json` gave. Raises `UsageError`."""
-    found: Benchmark = _make(Benchmark, values, "")
+    found: Benchmark = make(Benchmark, values, "")
     _check(found)
     return found
 
 
 def _check(one: Benchmark) -> None:
     """What types do not tell."""
-    from llmos.tasks import TASKS
-
     at = f"benchmark {one.name!r}: "
     if not _NAME.fullmatch(one.name):
         raise UsageError(f"{at}use lower-case letters, digits, . _ -, at most 64")
     known = [*TASKS, *WAYS]
     if one.task not in known:
-        raise UsageError(f"{at}no task {one.task!r}: {_nearest(one.task, known)}")
+        raise UsageError(f"{at}no task {one.task!r}: {nearest(one.task, known)}")
     if one.data.format not in FORMATS:
-        near = _nearest(one.data.format, FORMATS)
+        near = nearest(one.data.format, FORMATS)
         raise UsageError(f"{at}data.format {one.data.format!r} is not known: {near}")
     outside = [path for path in one.data.paths if Path(path).is_absolute() or ".." in path]
     if outside or not one.data.paths:
@@ -216,7 +214,7 @@ def _check(one: Benchmark) -> None:
     allowed += ["before"] if one.task == "perplexity" else []
     for name in one.inputs:
         if name not in allowed:
-            raise UsageError(f"{at}inputs.{name} is not known: {_nearest(name, allowed)}")
+            raise UsageError(f"{at}inputs.{name} is not known: {nearest(name, allowed)}")
     if missing := [name for name in needed if name not in one.inputs]:
         raise UsageError(f"{at}inputs.{missing[0]} is missing: give it")
     needs = {
@@ -239,100 +237,10 @@ def _check(one: Benchmark) -> None:
             raise UsageError(f"{at}{name} is no regular expression ({error}): mend it") from error
     for name in one.decoding:
         if name not in _DECODING:
-            raise UsageError(f"{at}decoding.{name} is not known: {_nearest(name, _DECODING)}")
+            raise UsageError(f"{at}decoding.{name} is not known: {nearest(name, _DECODING)}")
     if min(one.shots, one.data.limit) < 0 or one.samples < 1 or one.seconds <= 0:
         raise UsageError(f"{at}shots and limit are 0 or more, samples and seconds above 0")
     try:
         quantities(one)
     except UsageError as error:
         raise UsageError(f"{at}{error}") from error
-
-
-def _make(kind: Any, values: Any, at: str) -> Any:
-    """A dataclass from a mapping, its types checked."""
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{at or 'the suite'} is {_short(values)}, not keys with values: see docs")
-    known = {one.name: one for one in fields(kind)}
-    hints = get_type_hints(kind)
-    for name in values:
-        if name not in known:
-            raise UsageError(f"{_join(at, name)} is not known: {_nearest(str(name), list(known))}")
-    missing = [
-        name
-        for name, one in known.items()
-        if name not in values and one.default is MISSING and one.default_factory is MISSING
-    ]
-    if missing:
-        raise UsageError(f"{_join(at, missing[0])} is missing: give it")
-    return kind(**{n: _value(hints[n], value, _join(at, n)) for n, value in values.items()})
-
-
-def _value(kind: Any, value: Any, at: str) -> Any:
-    origin = get_origin(kind)
-    if origin is UnionType:
-        for one in get_args(kind):
-            if _shape(one, value):
-                return _value(one, value, at)
-    elif origin is tuple:
-        if isinstance(value, list):
-            inner = get_args(kind)[0]
-            return tuple(_value(inner, v, f"{at}[{i}]") for i, v in enumerate(value))
-    elif origin is not None and issubclass(origin, Mapping):
-        if isinstance(value, Mapping):
-            inner = get_args(kind)[1]
-            return {str(k): _value(inner, v, _join(at, k)) for k, v in value.items()}
-    elif isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
-        return _make(kind, value, at)
-    elif kind is Any or type(value) is kind:
-        return value
-    elif kind is float and type(value) is int:
-        return float(value)
-    if kind is str:
-        raise UsageError(f"{at} is {_short(value)}, not a text: put it in quotes")
-    named = getattr(kind, "__name__", str(kind))
-    raise UsageError(f"{at} is {_short(value)}, not {named}: mend it")
-
-
-def _shape(kind: Any, value: Any) -> bool:
-    if get_origin(kind) is tuple:
-        return isinstance(value, list)
-    if isinstance(kind, type) and hasattr(kind, "__dataclass_fields__"):
-        return isinstance(value, Mapping)
-    return type(value) is kind
-
-
-def _join(at: str, name: object) -> str:
-    return f"{at}.{name}" if at else str(name)
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:40]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"did you mean {near[0]}?" if near else f"use one of {', '.join(known)}"
-
-
-def _yaml(text: str) -> Any:
-    """What a YAML text says. Raises `UsageError`, also for a key given twice."""
-    try:
-        import yaml
-    except ImportError as error:
-        raise UsageError("suites need PyYAML: pip install llmos[evaluate]") from error
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        pass
-
-    def mapping(loader: Any, node: Any) -> Any:
-        names = [key.value for key, _ in node.value]
-        if twice := [name for name in names if names.count(name) > 1]:
-            line = node.start_mark.line + 1
-            raise UsageError(f"the key {twice[0]!r} stands twice below line {line}: remove one")
-        return loader.construct_mapping(node, deep=True)
-
-    Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise UsageError(f"is not YAML ({' '.join(str(error).split())}): mend it") from error

@@ -32,9 +32,9 @@ class APIError(LLMOSError):
         kinds = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
         error = {
-            "message": str(self),
+            "message": _shown(str(self)),
             "type": kinds.get(self.status, kind),
-            "param": self.param,
+            "param": None if self.param is None else _shown(self.param),
             "code": self.code,
         }
         return {"error": error}
@@ -46,6 +46,11 @@ class APIError(LLMOSError):
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
         return json_response(self.body, self.status, headers)
+
+
+def _shown(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

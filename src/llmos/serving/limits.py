@@ -77,20 +77,24 @@ class Limits:
         if scope["type"] != "http" or scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
-        has_begun = False
+        refused: list[APIError] = []
+        has_begun = is_over = False
 
         async def sending(message: Message) -> None:
-            nonlocal has_begun
+            nonlocal has_begun, is_over
+            if refused and not has_begun:  # the application made something else of it
+                is_over = has_begun = True
+                await refused[0].response()(scope, receive, send)
             has_begun = True
-            await send(message)
+            if not is_over:
+                await send(message)
 
         try:
             self._check(scope)
-            await self._app(scope, self._limited(receive), sending)
         except APIError as error:
-            if has_begun:
-                raise
             await error.response()(scope, receive, send)
+            return
+        await self._app(scope, self._limited(receive, refused), sending)
 
     def _check(self, scope: Scope) -> None:
         headers = dict(scope["headers"])
@@ -115,7 +119,8 @@ class Limits:
         if not size.isdigit() or int(size) > self._most_bytes:
             raise self._too_large()
 
-    def _limited(self, receive: Receive) -> Receive:
+    def _limited(self, receive: Receive, refused: list[APIError]) -> Receive:
+        """As `receive`; an error is raised, and put into `refused`, since FastAPI hides it."""
         read, is_whole = 0, False
 
         async def receiving() -> Message:
@@ -125,18 +130,23 @@ class Limits:
             try:
                 message = await asyncio.wait_for(receive(), self._seconds)
             except TimeoutError:
-                raise APIError(
-                    f"nothing came for {self._seconds:g} s: send the request without pause",
-                    status=408,
-                    code="timeout",
-                ) from None
+                refused.append(self._too_slow())
+                raise refused[0] from None
             read += len(message.get("body", b""))
             is_whole = not message.get("more_body", False)
             if read > self._most_bytes:
-                raise self._too_large()
+                refused.append(self._too_large())
+                raise refused[0]
             return message
 
         return receiving
+
+    def _too_slow(self) -> APIError:
+        return APIError(
+            f"nothing came for {self._seconds:g} s: send the request without pause",
+            status=408,
+            code="timeout",
+        )
 
     def _too_large(self) -> APIError:
         return APIError(

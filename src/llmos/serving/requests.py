@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from llmos.models.engines.engine import Decoding, Message
 from llmos.serving.errors import APIError
@@ -22,7 +22,14 @@ DEFAULT_TOKENS = 16
 """New tokens of a completion, as in OpenAI's API."""
 
 Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Text = str
+
+
+def _whole(text: str) -> str:
+    text.encode()  # a lone surrogate, which JSON can hold and UTF-8 cannot, is a ValueError
+    return text
+
+
+Text = Annotated[str, AfterValidator(_whole)]
 _NO_BLANK = Field(min_length=1, max_length=200)
 
 
@@ -65,8 +72,8 @@ class Writing(BaseModel):
     presence_penalty: float = Field(0.0, ge=-2, le=2)
     repetition_penalty: float = Field(1.0, ge=0.1, le=10)
     stop: (
-        Annotated[str, _NO_BLANK]
-        | Annotated[list[Annotated[str, _NO_BLANK]], Field(max_length=4)]
+        Annotated[Text, _NO_BLANK]
+        | Annotated[list[Annotated[Text, _NO_BLANK]], Field(max_length=4)]
         | None
     ) = None
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
@@ -138,12 +145,12 @@ class CompletionRequest(Writing):
 
 class Part(BaseModel):
     type: str
-    text: str = ""
+    text: Text = ""
 
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part] | None = ""
+    content: Text | list[Part] | None = ""
 
     def message(self) -> Message:
         role = "system" if self.role == "developer" else self.role

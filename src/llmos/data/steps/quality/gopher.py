@@ -30,6 +30,7 @@ BULLET_LINES = 0.9
 ELLIPSIS_LINES = 0.3
 ALPHABETIC_WORDS = 0.8
 STOP_WORDS = 2
+TOO_LONG = "gopher_too_long"
 
 _BULLETS = frozenset("-•‣⁃▪▫■□●○◦◆◇・※*")
 _ELLIPSES = ("...", "…")
@@ -50,14 +51,13 @@ def gopher(page: Page, counts: Counter[str]) -> Page | Drop:
 
 def _words(page: Page) -> str:
     """The reason among the rules that count words; empty where they are met."""
-    # A text that is too long by far is not even cut: a file of one endless line is one text.
     if surely_more_words(page.text, 2 * MOST_WORDS):
-        return "gopher_too_long"
+        return TOO_LONG
     text, words = page.text, page.words
     if words.proper < FEWEST_WORDS * WORD:
         return "gopher_too_short"
     if words.proper > MOST_WORDS * WORD:
-        return "gopher_too_long"
+        return TOO_LONG
     if words.spaced * 2 > words.proper:
         mean = words.spaced_letters * WORD / words.spaced
         shortest, longest = MEAN_LENGTH if page.is_english else MEAN_LENGTH_ELSEWHERE

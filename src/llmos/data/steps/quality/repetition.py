@@ -58,10 +58,15 @@ def _ngrams(page: Page) -> str:
     """The reason among the rules on n-grams, which look at windows of words (or letters)."""
     tokens, size_of_word = page.words.tokens, page.words.tokens_per_word
     windows = _Windows(tokens.hashes)
+    times = len(tokens.hashes)  # no n-gram occurs more often than its part that was looked at
+    widest = int(np.diff(tokens.ends).max(initial=0)) + 1
     for n, share in TOP_NGRAMS:
         size = round(n * size_of_word)
         most = share * len(page.text)
-        if _top(windows.of(size), size, tokens, most) > most:
+        if times * (size * widest - 1) <= most:
+            continue
+        times, characters = _top(windows.of(size), size, tokens)
+        if characters > most:
             return f"gopher_top_{n}_gram"
     least = min(share for _, share in REPEATED_NGRAMS) * len(page.text)
     for n, share in REPEATED_NGRAMS:
@@ -92,24 +97,20 @@ class _Windows:
         return self._windows
 
 
-def _top(hashes: _Hashes, size: int, tokens: Tokens, most: float) -> int:
-    """Characters that the most frequent window covers; of several the one that comes first.
+def _top(hashes: _Hashes, size: int, tokens: Tokens) -> tuple[int, int]:
+    """How often the most frequent window occurs, and the characters that it covers.
 
-    0 where it is plain that they are not more than `most`.
+    Of several windows the one that comes first.
     """
     if not len(hashes):
-        return 0
-    longest = int((tokens.ends[size:] - tokens.ends[:-size]).max()) + size - 1
-    needed = int(most / longest)
+        return 0, 0
     ordered = np.sort(hashes)
-    if needed >= len(hashes) or not (ordered[needed:] == ordered[: len(ordered) - needed]).any():
-        return 0
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     times = np.diff(np.append(starts, len(ordered)))
     highest = int(times.max())
     first = int(np.argmax(_among(hashes, ordered[starts[times == highest]])))
     blanks = int(tokens.gaps[first : first + size - 1].sum())
-    return highest * (int(tokens.ends[first + size] - tokens.ends[first]) + blanks)
+    return highest, highest * (int(tokens.ends[first + size] - tokens.ends[first]) + blanks)
 
 
 def _among(hashes: _Hashes, ordered: _Hashes) -> npt.NDArray[np.bool_]:
