@@ -34,6 +34,7 @@ from llmos.device import share_cores
 share_cores()  # before torch is loaded
 
 PROMPT, NEW = 64, 64
+COMPARED = ("tokens_per_second", "first_token_p95_ms", "cpu_seconds_per_1000_tokens")
 SIZES = {"num_layers": 6, "num_heads": 6, "hidden_size": 384, "context_length": 512}
 RUN = "import typer; from llmos.cli.serve import serve; typer.run(serve)"
 BATCHING = ["--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "512"]
@@ -90,7 +91,9 @@ def percentile(values: list[float], share: float) -> float:
 def serving(command: list[str], port: int, threads: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server that answers, ended at the end."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(command, env=environment)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         for _ in range(1200):
             try:
@@ -235,12 +238,7 @@ def main() -> None:
         base = found["transformers"][count].row() if "transformers" in found else {}
         for side in sides:
             row = found[side][count].row()
-            ratio = {
-                f"x_{key}": round(row[key] / base[key], 2)
-                for key in ("tokens_per_second", "first_token_p95_ms")
-                if (base and side not in ("transformers", "offline"))
-                or (key in base and key[0] == "t")
-            }
+            ratio = {f"x_{key}": round(row[key] / base[key], 2) for key in COMPARED if base}
             print(json.dumps({"streams": count, "side": side, **row, **ratio}))
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llmos.errors import UsageError
+from llmos.evaluation.adding import add_results
+from llmos.evaluation.comparing import compare_results
 from llmos.models.engines.engine import UnsupportedError
 
 pytest.importorskip("lm_eval")
@@ -100,6 +103,18 @@ def test_figures_become_a_signed_result(
     assert choice["scores"][0]["interval"].startswith("Wilson")
     assert choice["scores"][0]["n"] == 12
     assert set(found) == set(figures(run(engine, "own_choice", "own_write", "own_roll")))
+    path = Path(result.name)
+    assert all(one.difference.p == 1 for one in compare_results(path, path))
+    half = {**result.benchmarks[0], "data_sha256": "other"}
+    members = [
+        replace(result, body={**result.body, "benchmarks": [part]})
+        for part in (result.benchmarks[0], half)
+    ]
+    joint = add_results(members)["benchmarks"][0]
+    assert joint["n"] == 24
+    assert {one["key"]: one["value"] for one in joint["scores"]} == {
+        key.split()[1]: value for key, value in found.items() if key.startswith("own_choice")
+    }
     with pytest.raises(UsageError, match=r"has no task 'other': it has own_choice"):
         run(engine, "other")
     with pytest.raises(UnsupportedError):

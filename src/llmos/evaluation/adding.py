@@ -12,8 +12,7 @@ from typing import Any
 
 from llmos import __version__
 from llmos.errors import UsageError
-from llmos.evaluation.quantities import quantities
-from llmos.evaluation.suites import benchmark
+from llmos.evaluation.parts import quantities_of
 from llmos.metrics.score import Quantity, Score, add
 from llmos.provenance.results import VERSION, Result
 from llmos.records import JSON, canonical_json
@@ -98,7 +97,7 @@ def _joint(parts: Sequence[JSON]) -> JSON:
         "rows_sha256": "",
         "scores": [
             _score(key, quantity, [_found(part, key) for part in parts])
-            for key, quantity in quantities(benchmark(first["spec"])).items()
+            for key, quantity in quantities_of(parts).items()
         ],
     }
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmos.errors import SignatureError, UsageError
+from llmos.evaluation.parts import quantities_of
 from llmos.evaluation.predictions import read_rows, rows_sha256
-from llmos.evaluation.quantities import quantities
-from llmos.evaluation.suites import benchmark
 from llmos.metrics.bootstrap import Floats
 from llmos.metrics.score import Difference, compare_rows
 from llmos.provenance.results import Result, read_result
@@ -51,7 +50,7 @@ def compare_results(a: Path, b: Path, *, samples: int = 1000) -> list[Compared]:
         other = others.get(name)
         if other is None or _measured(part) != _measured(other):
             continue
-        for key, quantity in quantities(benchmark(part["spec"])).items():
+        for key, quantity in quantities_of([part, other]).items():
             difference = compare_rows(
                 quantity, rows[0][name][key], rows[1][name][key], samples=samples
             )

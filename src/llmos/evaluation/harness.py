@@ -20,6 +20,7 @@ import numpy as np
 from llmos import __version__
 from llmos.errors import UsageError
 from llmos.evaluation.asking import pairs_of
+from llmos.evaluation.parts import HARNESS
 from llmos.evaluation.predictions import items_folder, rows_sha256, write_rows
 from llmos.metrics.bootstrap import Floats
 from llmos.metrics.score import Mean, Score, mean_rows, score_rows
@@ -178,10 +179,12 @@ def _part(
         is_better = True if direction is None else bool(direction)
         scores.append({**score.to_json(), "key": key, "higher_is_better": is_better})
     kept[name] = rows
-    hashes = sorted({str(one["doc_hash"]) for one in samples})
+    # What was asked, not only the records: tasks of one name may ask otherwise.
+    asked = ("doc_hash", "prompt_hash", "target_hash")
+    hashes = sorted({" ".join(str(one[key]) for key in asked) for one in samples})
     return {
         "name": name,
-        "task": "lm-eval",
+        "task": HARNESS,
         "dataset": name,
         "spec": {"lm-eval": name, "version": str(found["versions"].get(name)),
                  "shots": int(found["n-shot"].get(name) or 0)},

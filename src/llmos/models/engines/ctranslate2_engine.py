@@ -290,7 +290,7 @@ class CTranslate2Engine:
             hidden = _array(self._model.forward_batch([ids]).last_hidden_state)[0]
             mean = hidden.astype(np.float32).mean(axis=0)
             vectors.append(mean / max(float(np.linalg.norm(mean)), 1e-12))
-        return np.array(vectors, np.float32).reshape(len(texts), -1)
+        return np.array(vectors, np.float32) if vectors else np.zeros((0, 0), np.float32)
 
     def _framed(self, text: str) -> list[int]:
         """With the special tokens of its tokenizer; too long a text loses its end."""

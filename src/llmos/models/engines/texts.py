@@ -30,11 +30,9 @@ class Growing:
     def add(self, token: int) -> str:
         """The new text that no later token can change or turn into a stop text."""
         self.ids.append(token)
-        text, self.has_stopped = cut(self._decode(self.ids), self._stop)
-        ready = text
-        if not self.has_stopped:
-            ready = text[: max(0, len(text) - self._held)].rstrip(BROKEN)
-        return self._tell(ready)
+        whole = self._decode(self.ids).rstrip(BROKEN)
+        text, self.has_stopped = cut(whole, self._stop)
+        return self._tell(text if self.has_stopped else text[: max(0, len(text) - self._held)])
 
     def rest(self) -> str:
         """What is left when no token comes any more."""

@@ -180,10 +180,20 @@ class WordTable(dict[str, int]):
         first = len(self._lengths)
         number = self[chunk] = len(self)
         self._characters += len(chunk)
+        core = chunk[:-1]
         if chunk.isalpha() and (chunk.isascii() or not HAS_UNSPACED.match(chunk)):
             self._rows.extend((WORD, WORD, WORD, WORD, len(chunk), first, 1))
             self._hashes.append(_hash(chunk))
             self._lengths.append(len(chunk))
+        elif (
+            core.isalpha()
+            and (core.isascii() or not HAS_UNSPACED.match(core))
+            and _end_mark(chunk, 0, len(chunk), _end_marks()) == 1
+        ):
+            # A word and a mark, the most frequent of what `split_chunk` cuts.
+            self._rows.extend((2 * WORD, WORD, WORD, WORD, len(core), first, 2))
+            self._hashes.extend((_hash(core), _hash(chunk[-1])))
+            self._lengths.extend((len(core), 1))
         elif not chunk.isascii() and HAS_UNSPACED.match(chunk):
             weight = next((w for letter, w in self._weights if letter.match(chunk)), WORD)
             self._rows.extend((weight, weight, weight, 0, 0, first, 1))
