@@ -43,6 +43,8 @@ BATCHING += ["--cb-max-batch-tokens", "2048"]
 
 def prepare(folder: Path) -> None:
     """Write the model; its tokenizer is trained on made-up words."""
+    import torch
+
     from llmos.models.families import build_model
     from llmos.models.publish import write_model_folder
     from llmos.models.vocabulary import Vocabulary, train_tokenizer
@@ -53,6 +55,8 @@ def prepare(folder: Path) -> None:
     recipe = Recipe(name="serving").with_values(values)
     words = Vocabulary.of(train_tokenizer(Counter({w: 9 for w in made_up(12_000)}), recipe))
     model = build_model(recipe.model, words, seed=1)
+    with torch.no_grad():  # its logit is 0, which is never the largest: no text ends early
+        model.get_input_embeddings().weight[words.end] = 0
     write_model_folder(folder, model, words, SIZES["context_length"])
 
 

@@ -18,7 +18,9 @@ from llmos.cli import (
     chat,
     data,
     demo,
+    evaluate,
     generate,
+    leaderboard,
     recipe,
     runs,
     storyworld,
@@ -42,6 +44,7 @@ First steps:
   llmos runs                list the runs in this folder
   llmos verify              check a run's signatures, ledger and merges
   llmos generate            write text with the model
+  llmos evaluate            judge a model; llmos leaderboard shows who is best
   llmos translate           put it to use; also summarize, ask, chat, classify, code, write
 
 `llmos COMMAND --help` tells more of each."""
@@ -65,6 +68,9 @@ app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)
 app.command()(chat.chat)
 tasks.mount(app)
+app.command()(evaluate.evaluate)
+app.command("compare-results")(evaluate.compare_results)
+app.command()(leaderboard.leaderboard)
 app.add_typer(storyworld.app, name="storyworld")
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 
 from llmos.data.documents import Document
 from llmos.data.languages import script_of
@@ -21,9 +22,8 @@ from llmos.data.steps.language_codes import UNKNOWN, language_code, language_pai
 from llmos.data.steps.step import Drop
 
 NOT_WANTED = "language_not_wanted"
-PIECES = 16
-SHORT, LONG = 16, 50
-"""Characters of a piece; the long ones are looked at where the short ones leave a doubt."""
+SHORT, LONG = (8, 16), (16, 50)
+"""Pieces and characters of each; the long ones are looked at where the short ones leave a doubt."""
 SURE = 0.95
 """Probability by which short pieces are enough."""
 LIKELY = 0.5
@@ -76,17 +76,18 @@ def identify(text: str) -> str:
         return code
     classify = _classifier()
     code, probability = classify(_pieces(text, SHORT))
-    if probability < SURE and len(text) > PIECES * SHORT:
+    if probability < SURE and len(text) > prod(SHORT):
         code, probability = classify(pieces)
     return language_code(code) if probability >= LIKELY else UNKNOWN
 
 
-def _pieces(text: str, length: int) -> str:
-    """`PIECES` pieces of `text` of a length, evenly spread; all of a text that is no longer."""
+def _pieces(text: str, which: tuple[int, int]) -> str:
+    """So many pieces of `text` of a length, evenly spread; all of a text that is no longer."""
+    pieces, length = which
     room = len(text) - length
-    if len(text) <= PIECES * length:
+    if len(text) <= pieces * length:
         return text
-    starts = (room * number // (PIECES - 1) for number in range(PIECES))
+    starts = (room * number // (pieces - 1) for number in range(pieces))
     return "\n".join([text[start : start + length] for start in starts])
 
 

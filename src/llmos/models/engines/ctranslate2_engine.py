@@ -132,8 +132,9 @@ class CTranslate2Engine:
         results = write(tokens, return_end_token=True, **settings)
         if generates:
             return [list(result.sequences_ids[0]) for result in results]
-        vocabulary = self._words.tokenizer.get_vocab()
-        return [[vocabulary[token] for token in result.hypotheses[0]] for result in results]
+        ids = self._words.tokenizer.get_vocab()
+        pad = self._words.pad  # for the rows of a model that no token has, such as T5's last 28
+        return [[ids.get(token, pad) for token in result.hypotheses[0]] for result in results]
 
     def _settings(self, decoding: Decoding, limit: int) -> dict[str, Any]:
         """CTranslate2's names. `max_input_length` 0: its default would cut a long text."""
