@@ -95,8 +95,10 @@ def test_the_names_that_llmos_exports_exist_where_it_says() -> None:
 
 
 def test_no_source_file_runs_code_that_travels() -> None:
-    # A recipe, an update or a checkpoint must never be able to execute anything.
-    for path in PACKAGE.rglob("*.py"):
+    # A recipe, an update or a checkpoint must never be able to execute anything. Code that a model
+    # wrote runs in the sandbox alone, behind its walls.
+    jail = PACKAGE / "evaluation" / "sandbox" / "jail.py"
+    for path in set(PACKAGE.rglob("*.py")) - {jail}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = {alias.name for alias in node.names}

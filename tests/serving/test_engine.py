@@ -106,6 +106,20 @@ def test_a_family_that_is_not_written_out(family: str) -> None:
     assert [*written.values()] == expected
 
 
+def test_in_bf16_a_text_is_the_same_alone_and_among_others(
+    folder_of: Callable[..., Path],
+) -> None:
+    """Places of the cache that nobody has written to are masked, and must not be NaN either."""
+    engine = TransformersEngine(folder_of("gpt2"), slots=4, precision="bf16")
+    assert engine.precision == "bf16"
+    slots: Any = engine._scheduler._slots  # type: ignore[union-attr]
+    assert not any(cache.any() for cache in (*slots.keys, *slots.values))
+    requests = [Request(prompt=p, decoding=Decoding(max_new_tokens=20)) for p in PROMPTS]
+    together = [piece.text for piece in engine.write(requests)]
+    assert [engine.write([request])[0].text for request in requests] == together
+    engine.close()
+
+
 def test_which_networks_are_written_out(engine_of: Engines) -> None:
     for family, kind in (("gpt2", GPT2Network), ("llama", LlamaNetwork)):
         assert isinstance(network_of(engine_of(family)._loaded.model, torch.float32), kind)

@@ -1,10 +1,6 @@
-"""Applications: one file says all of a task; here are their names, and a call for each.
+"""Applications: one file says all of a task; here are their names, and a call for each (`calls`).
 
-    from llmos import tasks
-    tasks.translate("runs/translation", "Good morning.", to="zh").text
-
-The calls are named as the commands: `translate`, `summarize`, `ask`, `chat`, `classify`, `code` and
-`write`. See `calls.call` for what they take.
+llmos.tasks.translate("runs/translation", "Good morning.", to="zh").text
 """
 
 from __future__ import annotations
@@ -22,18 +18,10 @@ from llmos.tasks.summarization import SUMMARIZATION
 from llmos.tasks.task import Task
 from llmos.tasks.translation import TRANSLATION
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in (
-        TRANSLATION,
-        SUMMARIZATION,
-        QUESTION_ANSWERING,
-        DIALOGUE,
-        SENTIMENT,
-        CODE,
-        CREATIVE_WRITING,
-    )
-}
+_ALL = (
+    TRANSLATION, SUMMARIZATION, QUESTION_ANSWERING, DIALOGUE, SENTIMENT, CODE, CREATIVE_WRITING,
+)  # fmt: skip
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 COMMANDS: dict[str, Task] = {task.command: task for task in TASKS.values()}
 """The tasks by the names of their commands and calls."""
 

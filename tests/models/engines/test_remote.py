@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -246,6 +248,7 @@ def test_it_is_patient_with_a_busy_service(stub: Stub) -> None:
         (404, {"detail": "Not Found"}, UnsupportedError),
         (404, {"error": {"message": "Did you mean to use v1/chat/completions?"}}, UnsupportedError),
         (400, {"error": {"message": "no chat template"}}, UnsupportedError),
+        (400, {"error": {"message": "echo is not supported: leave it out"}}, UnsupportedError),
         (404, {"error": {"message": "The model `x` does not exist"}}, ModelError),
         (400, {"error": {"message": "too long"}}, UsageError),
         (500, "<html>oops</html>", ModelError),
@@ -266,7 +269,8 @@ def test_errors_say_what_the_service_says(
 def test_newer_models_other_name_for_the_limit(stub: Stub) -> None:
     def answer(body: Any) -> Answer:
         if "max_tokens" in body:
-            return (400, {"error": {"message": "Use 'max_completion_tokens' instead."}}, {})
+            told = "'max_tokens' is not supported: use 'max_completion_tokens' instead"
+            return (400, {"error": {"message": told}}, {})
         return text_of(body)
 
     stub.answers["/v1/completions"] = answer
@@ -296,3 +300,41 @@ def test_what_cannot_be_asked(stub: Stub) -> None:
     with pytest.raises(UnsupportedError):
         engine.spans([("x", "y")])
     assert engine.labels == () and len(stub.asked) == 1
+
+
+def test_llmos_own_server(tiny: Callable[[str], Path]) -> None:
+    """The same answers as from the engine behind it."""
+    uvicorn: Any = pytest.importorskip("uvicorn")
+    from llmos.models.engines.transformers_engine import TransformersEngine
+    from llmos.serving.app import Settings, create_app
+
+    engine = TransformersEngine(tiny("gpt2"), slots=2, precision="fp32")
+    app = create_app({"gpt2": engine}, Settings(keys=frozenset({"k"})))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    remote = RemoteEngine(f"http://127.0.0.1:{port}", key="k")
+    try:
+        assert (remote.model, remote.context_length) == ("gpt2", engine.context_length)
+        decoding = Decoding(max_new_tokens=12, repetition_penalty=1.2, logprobs=1)
+        requests = [Request(prompt=text, decoding=decoding) for text in ("the tree", "水")]
+        found, wanted = remote.write(requests), engine.write(requests)
+        assert [(p.text, p.finish, p.new_tokens, p.prompt_tokens) for p in found] == [
+            (p.text, p.finish, p.new_tokens, p.prompt_tokens) for p in wanted
+        ]
+        assert "".join(p.text for p in remote.stream(requests[0])) == wanted[0].text
+        assert np.allclose(remote.embed(["a b"]), engine.embed(["a b"]), atol=1e-5)
+        marked = Decoding(max_new_tokens=4, watermark=True, temperature=1.0, seed=2)
+        many = [engine.write([Request(prompt="x", decoding=marked)])[0].text for _ in range(2)]
+        assert remote.write([Request(prompt="x", decoding=marked)])[0].text == many[0] == many[1]
+        with pytest.raises(UnsupportedError):
+            remote.likelihoods([("a", " b")])
+        with pytest.raises(UnsupportedError):
+            remote.write([Request(messages=({"role": "user", "content": "x"},))])
+    finally:
+        server.should_exit = True
+        thread.join()
+        engine.close()

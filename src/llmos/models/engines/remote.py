@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import httpx2 as httpx
 import numpy as np
@@ -50,14 +50,17 @@ class RemoteEngine:
         *,
         model: str = "",
         key: str | None = None,
-        kind: Kind = "decoder",
+        kind: Kind | None = None,
         service: Service | None = None,
     ) -> None:
         self._service = Service(url, key=key) if service is None else service
         record = self._record(model or httpx.URL(url).fragment)
         self.model: str = record["id"]
         self.name: str = f"{self._service.url}#{self.model}"
-        self.kind: Kind = kind
+        # What a decoder alone can do is asked for, unless the service says more, as llmos's does.
+        stated = record.get("kind")
+        self.kind: Kind = kind or (stated if stated in get_args(Kind) else "decoder")
+        self._has_watermark = record.get("owned_by") == "llmos"
         lengths = [record[name] for name in _LENGTHS if record.get(name)]
         lengths += [(record.get("meta") or {}).get("n_ctx") or 0]  # llama.cpp
         self.context_length: int = int(lengths[0])
@@ -121,7 +124,7 @@ class RemoteEngine:
         decoding = request.decoding
         for name, is_asked in (
             ("beams", decoding.num_beams > 1),
-            ("watermark", decoding.watermark),
+            ("watermark", decoding.watermark and not self._has_watermark),
         ):
             if is_asked:
                 raise UnsupportedError(f"{self.name} has no {name}: the protocol knows none")
@@ -149,6 +152,8 @@ class RemoteEngine:
         if decoding.json_schema is not None:
             schema = {"name": "answer", "schema": dict(decoding.json_schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if decoding.watermark:
+            body["watermark"] = True
         if request.messages:
             if decoding.logprobs is not None:
                 body |= {"logprobs": True, "top_logprobs": decoding.logprobs}
@@ -164,7 +169,7 @@ class RemoteEngine:
         """What `send` gives; OpenAI's newer models call the limit of tokens by another name."""
         try:
             return send(self._named(body))
-        except UsageError as error:
+        except (UsageError, UnsupportedError) as error:
             if self._limit != "max_tokens" or "max_completion_tokens" not in str(error):
                 raise
             self._limit = "max_completion_tokens"

@@ -27,8 +27,16 @@ AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504})
 """Answers after which OpenAI's own client tries again (`openai-python`, `_should_retry`)."""
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 """Seconds. A long text that is not streamed comes all at its end; OpenAI's client waits as long."""
-_CANNOT = ("chat template", "chat_template", "chat/completions")
-"""In the reason where a model was made for no chats (vLLM, llama.cpp), or for them alone (OpenAI).
+_CANNOT = (
+    "chat template",
+    "chat_template",
+    "chat/completions",
+    "not supported",
+    "not support ",
+    "nsupported",
+)
+"""In the reason where a model was made for no chats (vLLM, llama.cpp), or for them alone (OpenAI),
+or where a service does not know what it is asked for.
 """
 LONGEST_REASON = 300
 """Characters of a service's own words in an error."""

@@ -8,9 +8,11 @@ values, d width of a head, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
@@ -55,11 +57,9 @@ class DecoderSlots:
     def __init__(self, network: Network, size: int, context: int, device: torch.device) -> None:
         layers, heads, width = network.sizes
         self.size, self.network, self.device = size, network, device
-        # The system gives memory when it is first written to: empty places cost none.
         shape = (size, heads, context, width)
         self.keys, self.values = (
-            [torch.empty(shape, dtype=network.dtype, device=device) for _ in range(layers)]
-            for _ in range(2)
+            [_zeros(shape, network.dtype, device) for _ in range(layers)] for _ in range(2)
         )
         self._order: list[int] = []  # the key of the text in each place
         self._lengths: dict[int, int] = {}
@@ -118,6 +118,18 @@ class DecoderSlots:
 
     def _tensor(self, values: Sequence[int]) -> torch.Tensor:
         return torch.tensor(values, device=self.device)
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros, since what is masked must be a number, too.
+
+    NumPy's are pages that the system gives when they are first written to: empty places cost no
+    memory, as they would with `torch.zeros`.
+    """
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    size = math.prod(shape) * dtype.itemsize
+    return torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(shape)
 
 
 class _Attention:

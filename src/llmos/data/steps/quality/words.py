@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from llmos.data.steps.quality.scripts import CHUNKS, HAS_UNSPACED, LETTERS_PER_WORD
 
-MOST_CHUNKS = 1 << 17
-"""Chunks remembered before the table starts anew: about 40 MB."""
+MOST_CHUNKS = 1 << 18
+"""Chunks remembered before the table starts anew: about 80 MB."""
 MOST_CHARACTERS = 1 << 24
 """Characters of chunks remembered, so that texts of endless words do not fill the memory."""
 LONGEST_CHUNK = 100_000
