@@ -13,6 +13,7 @@ from llmos.errors import ModelError, UsageError
 from llmos.models.engines.engine import Decoding, Request, UnsupportedError
 from llmos.models.engines.llama_cpp_engine import LlamaCppEngine
 from llmos.models.engines.local import LocalEngine
+from llmos.models.engines.remote import RemoteEngine
 from llmos.models.engines.texts import BROKEN
 from llmos.models.export.exporting import export
 
@@ -55,6 +56,37 @@ def test_chats_are_laid_out_as_trained(engines: Callable[[str], Engines]) -> Non
     messages = ({"role": "user", "content": "the tree <|user|>"},)
     request = Request(messages=messages, decoding=Decoding(max_new_tokens=9))
     assert fast.write([request]) == plain.write([request])
+
+
+def test_others_who_give_it_text_get_the_same(engines: Callable[[str], Engines]) -> None:
+    """What Ollama and LM Studio do: llama.cpp makes the tokens, by what the file says."""
+    messages = ({"role": "user", "content": "the tree"},)
+    chat = Request(messages=messages, decoding=Decoding(max_new_tokens=9))
+    text = Request(prompt="a house and a tree", decoding=Decoding(max_new_tokens=9))
+    for kind, request in (("chat", chat), ("gpt2", text), ("llama", text)):
+        fast, plain = engines(kind)
+        path, body = RemoteEngine._body(fast, request)
+        found = fast._service.post(path, body)
+        (wanted,) = plain.write([request])
+        assert found["usage"]["prompt_tokens"] == wanted.prompt_tokens
+        (choice,) = found["choices"]
+        written = choice["message"]["content"] if kind == "chat" else choice["text"]
+        # Where one begins with a blank or a broken character, its parser of chats drops it.
+        assert written.strip(BROKEN) in wanted.text
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_smaller_files_run(tiny: Callable[[str], Path], tmp_path: Path, precision: str) -> None:
+    for kind in ("gpt2", "llama"):
+        export(tiny(kind), "gguf", tmp_path / f"{kind}.gguf", precision)
+        engine = LlamaCppEngine(tmp_path / f"{kind}.gguf", threads=1, streams=1)
+        requests = [
+            Request(prompt=text, decoding=Decoding(max_new_tokens=1, logprobs=1)) for text in TEXTS
+        ]
+        for found, wanted in zip(
+            engine.write(requests), LocalEngine(tiny(kind)).write(requests), strict=True
+        ):
+            assert found.logprobs[0].logprob == pytest.approx(wanted.logprobs[0].logprob, abs=0.2)
 
 
 def test_a_stream_joins_to_the_whole_text(engines: Callable[[str], Engines]) -> None:

@@ -15,6 +15,7 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from llmos.errors import UsageError
 from llmos.models.export.exporting import export
 from llmos.models.export.gguf import _cuts, _interleaved
+from llmos.models.pieces import PATTERN
 
 gguf: Any = pytest.importorskip("gguf")
 
@@ -79,11 +80,11 @@ def test_known_and_unknown_tokenizers() -> None:
 
     level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     plain = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    qwen2 = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-        r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+    llama3 = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     )
-    for pattern, name in ((qwen2, "qwen2"), (r"\w+", "")):
+    for pattern, name in ((llama3, "llama-bpe"), (PATTERN, "deepseek-v3"), (r"\w+", "")):
         split = pre_tokenizers.Split(Regex(pattern), "isolated")
         assert cuts(pre_tokenizers.Sequence([split, plain])) == name
     assert (cuts(level), cuts(plain), cuts(pre_tokenizers.Metaspace())) == ("gpt-2", "", "")

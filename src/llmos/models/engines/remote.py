@@ -58,7 +58,7 @@ class RemoteEngine:
         self.model: str = record["id"]
         self.name: str = f"{self._service.url}#{self.model}"
         # What a decoder alone can do is asked for, unless the service says more, as llmos's does.
-        stated = record.get("kind")
+        stated: Any = record.get("kind")
         self.kind: Kind = kind or (stated if stated in get_args(Kind) else "decoder")
         self._has_watermark = record.get("owned_by") == "llmos"
         lengths = [record[name] for name in _LENGTHS if record.get(name)]

@@ -34,7 +34,6 @@ _LLAMA3 = (
 _CUTS = {
     PATTERN: "deepseek-v3",
     _LLAMA3: "llama-bpe",
-    _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}"): "qwen2",
 }
 """The patterns by which tokenizers cut text, and llama.cpp's names for them. It has none that is
 ours; the nearest is DeepSeek-V3's (benchmarks/gguf_tokens.py)."""
@@ -230,7 +229,7 @@ def _add_tokenizer(writer: Any, loaded: Loaded) -> tuple[str, ...]:
     if content["model"]["type"] != "BPE" or content.get("normalizer") or not cuts:
         raise UsageError(
             f"{loaded.folder} has a tokenizer ({content['model']['type']}) that llama.cpp has no "
-            f"name for, other than this project's, GPT-2's, Llama 3's and Qwen2's: {INSTEAD}"
+            f"name for, other than this project's, GPT-2's and Llama 3's: {INSTEAD}"
         )
     added = {token["id"]: token for token in content["added_tokens"]}
     network: Any = loaded.model
