@@ -19,6 +19,7 @@ from llmos.cli import (
     data,
     demo,
     evaluate,
+    export,
     generate,
     leaderboard,
     recipe,
@@ -68,6 +69,7 @@ app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)
 app.command()(chat.chat)
 tasks.mount(app)
+app.command()(export.export)
 app.command()(evaluate.evaluate)
 app.command("compare-results")(evaluate.compare_results)
 app.command()(leaderboard.leaderboard)

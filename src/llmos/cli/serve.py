@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -119,7 +120,7 @@ def detect(
 
     folder = model_folder(model)
     size = read(AutoConfig, folder).get_text_config().vocab_size
-    content = typer.get_text_stream("stdin").read() if text == "-" else text
+    content = sys.stdin.read() if text == "-" else text
     found = detected(base_vocabulary(str(folder)).encode(content), size)
     is_marked = found.p < 1e-3
     typer.echo(

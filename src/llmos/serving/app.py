@@ -158,6 +158,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
         status: {"description": "An error, in OpenAI's form"}
         for status in ("400", "401", "404", "408", "413", "429", "500", "503", "504")
     }
+    streamed: Any = {"200": {"content": {"text/event-stream": {}, "application/json": {}}}}
     # Its own form of these would be documented otherwise.
     errors["422"] = {"description": "Never sent: such errors are 400"}
 
@@ -195,7 +196,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/metrics")
+    @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(server.metrics.page(), media_type="text/plain; version=0.0.4")
 
@@ -207,7 +208,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
     async def model(model: str) -> dict[str, Any]:
         return server.record(model)
 
-    @app.post("/v1/completions", responses=errors)
+    @app.post("/v1/completions", responses=errors | streamed)
     async def completions(request: Request, body: CompletionRequest) -> Response:
         engine = server.engine(body.model)
         limit = _new_tokens(body.max_tokens, DEFAULT_TOKENS, engine)
@@ -221,7 +222,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
         ]
         return await _told(server.answer(request, body, completion_form(body.model), wanted))
 
-    @app.post("/v1/chat/completions", responses=errors)
+    @app.post("/v1/chat/completions", responses=errors | streamed)
     async def chat(request: Request, body: ChatRequest) -> Response:
         engine = server.engine(body.model)
         limit = _new_tokens(body.max_completion_tokens or body.max_tokens, 0, engine)

@@ -75,6 +75,7 @@ def test_others_who_give_it_text_get_the_same(engines: Callable[[str], Engines])
         assert written.strip(BROKEN) in wanted.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_smaller_files_run(tiny: Callable[[str], Path], tmp_path: Path, precision: str) -> None:
     for kind in ("gpt2", "llama"):

@@ -1,12 +1,14 @@
-"""The engine for a model, by how it is named: a folder, or the URL of a service."""
+"""The engine for a model, by how it is named: a folder, a GGUF file, or the URL of a service."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from llmos.models.engines.engine import Engine
 
 
 def open_engine(model: str) -> Engine:
-    """An engine over a folder of transformers, or over an OpenAI-compatible service.
+    """An engine over a folder of transformers or CTranslate2, a GGUF file, or a service's URL.
 
     Raises `ModelError` where there is none.
     """
@@ -14,6 +16,14 @@ def open_engine(model: str) -> Engine:
         from llmos.models.engines.remote import RemoteEngine
 
         return RemoteEngine(model)
+    if model.endswith(".gguf"):
+        from llmos.models.engines.llama_cpp_engine import LlamaCppEngine
+
+        return LlamaCppEngine(model)
+    if (Path(model) / "model.bin").is_file() and (Path(model) / "llmos.json").is_file():
+        from llmos.models.engines.ctranslate2_engine import CTranslate2Engine
+
+        return CTranslate2Engine(model)
     from llmos.models.engines.local import LocalEngine
 
     return LocalEngine(model)
