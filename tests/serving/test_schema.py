@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from llmos.serving.app import create_app
 
 schemathesis = pytest.importorskip("schemathesis")
+checks = pytest.importorskip("schemathesis.specs.openapi.checks")
+unsayable = checks.positive_data_acceptance
+"""OpenAPI cannot say which requests fit a model: its context, whether it chats, what it has."""
 
 
 @pytest.mark.slow
@@ -31,7 +34,7 @@ def test_answers_fit_their_description(lasting: Callable[..., Any]) -> None:
         )
         @given(case=operation.as_strategy())
         def check(case: Any) -> None:
-            case.call_and_validate()
+            case.call_and_validate(excluded_checks=[unsayable])
 
         check()
     assert {"/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/models"} <= paths

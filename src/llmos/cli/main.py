@@ -24,6 +24,7 @@ from llmos.cli import (
     leaderboard,
     recipe,
     runs,
+    serve,
     storyworld,
     tasks,
     tokenizer,
@@ -47,6 +48,7 @@ First steps:
   llmos generate            write text with the model
   llmos evaluate            judge a model; llmos leaderboard shows who is best
   llmos translate           put it to use; also summarize, ask, chat, classify, code, write
+  llmos serve               answer over HTTP, as OpenAI's API does
 
 `llmos COMMAND --help` tells more of each."""
 
@@ -69,6 +71,8 @@ app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)
 app.command()(chat.chat)
 tasks.mount(app)
+app.command()(serve.serve)
+app.command()(serve.detect)
 app.command()(export.export)
 app.command()(evaluate.evaluate)
 app.command("compare-results")(evaluate.compare_results)

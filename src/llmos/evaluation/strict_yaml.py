@@ -88,7 +88,7 @@ def parsed(text: str) -> Any:
     except ImportError as error:
         raise UsageError("suites need PyYAML: pip install llmos[evaluate]") from error
 
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+    class Loader(yaml.SafeLoader):
         pass
 
     def mapping(loader: Any, node: Any) -> Any:

@@ -154,7 +154,7 @@ def _read_readme(file: Path, found: Found) -> bool:
         return False  # the file itself will be a problem
     if match is None:
         return False
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     try:
         values = yaml.safe_load(match[1])

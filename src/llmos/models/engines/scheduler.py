@@ -149,10 +149,10 @@ class Scheduler:
             piece = self._taken(text, token, likely.get(row))
             if not piece.finish:
                 going[key] = token
+            if piece.finish:  # before its reader is told, who may look
+                self._free(key)
             if piece.finish or piece.text or piece.logprobs:
                 text.deliver(piece)
-            if piece.finish:
-                self._free(key)
         return going
 
     def _taken(self, text: Text, token: int, likely: torch.Tensor | None) -> Piece:
