@@ -14,7 +14,6 @@ from rich.table import Table
 from llmos.cli.progress_alone import figures
 from llmos.curves import Series, svg_chart, terminal_chart
 from llmos.errors import LLMOSError, UsageError
-from llmos.metrics.perplexity import bits_per_byte
 from llmos.records import JSON
 from llmos.storage import write_atomic
 from llmos.training.report import is_alone, report_alone
@@ -169,6 +168,8 @@ def show_alone(run: Path, plot: Path | None, as_json: bool) -> None:
 
 def print_alone_outcome(run: Path, console: Console | None = None) -> None:
     """The test score and the model's folder, or how to go on."""
+    from llmos.metrics.perplexity import bits_per_byte
+
     from llmos.metrics.perplexity import perplexity
 
     console = console or Console()

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from llmos.errors import UsageError
 from llmos.models.engines.engine import Decoding, Piece, UnsupportedError
 from llmos.tasks.pieces import in_parts
 from llmos.tasks.runner import Runner
 from llmos.tasks.task import Example, Field, Inputs, Result, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Shares = npt.NDArray[np.float64]
 
 LABELS = ("positive", "neutral", "negative")
 _SAID: Mapping[str, str] = {
@@ -33,8 +37,6 @@ _SAID: Mapping[str, str] = {
     "ar": "إيجابي, محايد, سلبي",
 }
 """How `LABELS` are said in each language."""
-
-Shares = npt.NDArray[np.float64]
 
 
 def _labels(inputs: Inputs, language: str) -> dict[str, str]:
@@ -52,6 +54,8 @@ def _words(inputs: Inputs, language: str) -> Mapping[str, str]:
 
 
 def _answer(runner: Runner, many: Sequence[Inputs]) -> list[Result]:
+    import numpy as np  # knowing the tasks does not take it
+
     if runner.engine.kind != "encoder":
         return _told(runner, many)
     labels = runner.engine.labels
@@ -75,6 +79,8 @@ def _answer(runner: Runner, many: Sequence[Inputs]) -> list[Result]:
 
 def _told(runner: Runner, many: Sequence[Inputs]) -> list[Result]:
     """By a model that writes: the likelihoods of the labels, or the label that it writes."""
+    import numpy as np  # knowing the tasks does not take it
+
     parts = [_parts(runner, inputs) for inputs in many]
     asked = [part for of_one in parts for part in of_one]
     pieces = iter(runner.write(asked, logprobs=0))  # also finds out how the model is asked
@@ -96,6 +102,8 @@ def _told(runner: Runner, many: Sequence[Inputs]) -> list[Result]:
 
 def _likelihoods(runner: Runner, asked: Sequence[Inputs]) -> list[Shares] | None:
     """Probabilities of each input's labels; None where the engine tells none."""
+    import numpy as np  # knowing the tasks does not take it
+
     pairs, sizes = [], []
     for inputs in asked:
         request = runner.request(inputs, runner.how)
