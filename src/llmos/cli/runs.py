@@ -168,9 +168,7 @@ def show_alone(run: Path, plot: Path | None, as_json: bool) -> None:
 
 def print_alone_outcome(run: Path, console: Console | None = None) -> None:
     """The test score and the model's folder, or how to go on."""
-    from llmos.metrics.perplexity import bits_per_byte
-
-    from llmos.metrics.perplexity import perplexity
+    from llmos.metrics.perplexity import bits_per_byte, perplexity
 
     console = console or Console()
     entries = report_alone(run).entries
@@ -189,6 +187,7 @@ def print_alone_outcome(run: Path, console: Console | None = None) -> None:
 def print_outcome(run: Path, console: Console | None = None) -> None:
     """The comparison, the traffic, where the time went, and the model's folder."""
     from llmos.federation.report import comparison_rows, difference_note, load_state, times
+    from llmos.metrics.perplexity import bits_per_byte
 
     console = console or Console()
     state, _ = load_state(run)
