@@ -158,9 +158,9 @@ def _document(row: Row, text: str, fields: dict[str, str] | None = None, key: st
 
 def _stated(row: Row, *names: str) -> str:
     for name in names:
-        found = row.values.get(name)
-        if isinstance(found, str):
-            return found
+        if name in row.values:
+            found = row.values[name]
+            return found if isinstance(found, str) else ""
     return ""
 
 

@@ -58,7 +58,8 @@ class Row:
             reason = f"has no text in the field {name!r}"
             raise self.error(f"{reason} ({self._instead(name)})", advice, reason)
         try:
-            value.encode()
+            if not value.isascii():  # which costs nothing, and spares a copy
+                value.encode()
         except UnicodeEncodeError as error:
             problem = "holds half of a surrogate pair (broken Unicode)"
             raise self.error(problem, "repair it") from error
