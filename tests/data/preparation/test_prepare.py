@@ -297,28 +297,29 @@ def test_slurm_gets_a_chain_of_jobs_that_make_the_same_bytes(
 def test_kill_9_at_any_point_changes_nothing(prepared: Path, texts: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text('name = "x"\n[preparation]\nquality = []\nnear_duplicates = false\n')
-    out = tmp_path / "out"
     command = [
-        sys.executable, "-m", "llmos", "data", "prepare", str(texts), "--out", str(out),
-        "--recipe", str(recipe), "--name", "tales", "--workers", "2",
+        sys.executable, "-m", "llmos", "data", "prepare", str(texts), "--recipe", str(recipe),
+        "--name", "tales", "--workers", "2", "--out",
     ]  # fmt: skip
-    subprocess.run([*command[:7], str(tmp_path / "whole"), *command[8:]], check=True)
+    started = time.monotonic()
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    seconds = time.monotonic() - started
+    whole = files_of(tmp_path / "whole")
     chance = random.Random(0)
-    kills = 0
-    while True:
-        process = subprocess.Popen(command, start_new_session=True)
+    kills = ended = 0
+    while kills < 12:
+        out = tmp_path / f"out{ended}"
+        process = subprocess.Popen([*command, str(out)], start_new_session=True)
         try:
-            process.wait(chance.uniform(1.0, 9.0))
+            assert process.wait(chance.uniform(0.3, 1.1) * seconds) == 0
+            assert files_of(out) == whole
+            ended += 1
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-            if kills < 12:
-                continue
-            subprocess.run(command, check=True)
-        break
-    assert kills > 0
-    assert files_of(out) == files_of(tmp_path / "whole")
+    subprocess.run([*command, str(out)], check=True)
+    assert files_of(out) == whole
 
 
 @pytest.mark.slow

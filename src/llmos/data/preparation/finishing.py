@@ -55,6 +55,8 @@ def finish(work: Path, number: int) -> None:
         raise DataError(_nothing_left(tally))
     problems = [*begun["problems"], *(p for report in cleaned for p in report["problems"])]
     found = [f for report in cleaned for f in report["findings"]]
+    for left in (*places.folder.glob(".*.tmp"), *places.folder.glob("[!.]*/.*.tmp")):
+        left.unlink(missing_ok=True)  # of writers that were killed
     _write_lines(places.folder / "problems.jsonl", ({"path": p, "reason": r} for p, r in problems))
     _write_lines(places.folder / "contaminated.jsonl", found)
     write_card(places.folder, _card(places, begun, settings, tally, written, problems, found))
