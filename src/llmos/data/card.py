@@ -16,6 +16,8 @@ from typing import Any
 
 from llmos.data.tally import Tally
 from llmos.errors import DataError
+from llmos.provenance.cards import cell
+from llmos.provenance.licences import all_licences
 from llmos.records import JSON, canonical_json
 from llmos.storage import sha256_hex, write_atomic
 
@@ -39,16 +41,13 @@ def kept_values(tally: Tally, files: Sequence[JSON]) -> JSON:
         sums["language"][f"{unit}\t{language}"] += count
     by_language = _table(sums["language"])
     size = max(1, total["bytes"])
-    stated = sorted(name for name in tally.licences if name)
     return {
         "languages": sorted(
             code
             for code, counts in by_language.items()
             if code not in UNKNOWN and counts["bytes"] >= LEAST_SHARE * size
         ),
-        "licence": " AND ".join(
-            f"({name})" if len(stated) > 1 and " OR " in name else name for name in stated
-        ),
+        "licence": all_licences(tally.licences),
         "licences": dict(sorted(tally.licences.items())),
         "kept": {unit: total[unit] for unit in ("documents", "bytes", "characters")},
         "by_language": by_language,
@@ -120,7 +119,7 @@ def read_card(folder: Path) -> JSON:
 def render_card(card: JSON) -> str:
     """The card as Markdown."""
     parts = [
-        f"# Data card: {_cell(card['name'])}\n",
+        f"# Data card: {cell(card['name'])}\n",
         _summary(card),
         _section("Languages", _by_group(card["by_language"], "language", card["kept"]["bytes"])),
         _section("Sources", _sources(card)),
@@ -138,11 +137,6 @@ def render_card(card: JSON) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _cell(text: str) -> str:
-    line = " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
-    return line.replace("<", "&lt;")
-
-
 def _section(title: str, body: str) -> str:
     return f"## {title}\n\n{body}\n" if body else ""
 
@@ -151,7 +145,7 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     lines = ["| " + " | ".join(head) + " |"]
     lines.append("|" + "|".join(["---", *["---:"] * (len(head) - 1)]) + "|")
     for row in rows:
-        cells = [f"{cell:,}" if isinstance(cell, int) else _cell(str(cell)) for cell in row]
+        cells = [f"{one:,}" if isinstance(one, int) else cell(str(one)) for one in row]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -163,7 +157,7 @@ def _summary(card: JSON) -> str:
         f"({_share(kept['documents'], read['documents'])}); {_megabytes(kept['bytes'])} of "
         f"{_megabytes(read['bytes'])}",
         f"- languages: {', '.join(card['languages']) or 'not known'}",
-        f"- licence: {_cell(card['licence']) or 'not stated'}",
+        f"- licence: {cell(card['licence']) or 'not stated'}",
         f"- synthetic: {'yes' if card['synthetic'] else 'no'}",
         f"- sha256 of the content: `{card['content_sha256']}`",
     ]

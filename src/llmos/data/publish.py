@@ -22,7 +22,7 @@ from llmos.data.parquet_files import write_parquet
 from llmos.data.prepared import document_files, records
 from llmos.data.steps.protected import prove
 from llmos.errors import DataError, UsageError
-from llmos.provenance.cards import _yaml
+from llmos.provenance.cards import yaml_text
 from llmos.provenance.obligations import hub_name, may_redistribute, obligations
 from llmos.records import JSON
 from llmos.storage import fsync_folder, storage_errors, write_atomic
@@ -150,11 +150,11 @@ _WORDS = {
 
 def _front_matter(card: JSON, how: Publication) -> str:
     names = sorted({hub_name(licence) for licence in card["licences"]}) or ["unknown"]
-    lines = ["---", f"pretty_name: {_yaml(card['name'])}"]
+    lines = ["---", f"pretty_name: {yaml_text(card['name'])}"]
     lines += _list("license", names) if len(names) > 1 else [f"license: {names[0]}"]
     if names == ["other"]:
-        lines.append(f"license_name: {_yaml(card['licence'])}")
-    lines += _list("language", [_yaml(code) for code in card["languages"]])
+        lines.append(f"license_name: {yaml_text(card['licence'])}")
+    lines += _list("language", [yaml_text(code) for code in card["languages"]])
     lines += _list("size_categories", [size_category(card["kept"]["documents"])])
     lines += _list("tags", ["llmos", how.level, *(["synthetic"] if card["synthetic"] else [])])
     if how.level == "open":

@@ -9,7 +9,7 @@ import os
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from llmos.data.preparation.places import DOCUMENTS, WORK
 from llmos.data.records import RECORDS, PassedOverError
 from llmos.data.rows import ROWS, squad
 from llmos.errors import DataError
+from llmos.provenance.licences import all_licences
 from llmos.recipe import DataSection
 from llmos.records import JSON
 
@@ -187,12 +188,6 @@ def _decode(data: bytes, file: Path) -> str:
             f"{file} is not UTF-8 (byte 0x{data[offset]:02x} at offset {offset}): convert it, for "
             f"example by iconv -f {likely} -t UTF-8 OLD > NEW"
         ) from error
-
-
-def all_licences(stated: Iterable[str]) -> str:
-    """One SPDX expression for texts under several; "" among them stands for none stated."""
-    licences = sorted({*stated} - {""})
-    return " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences)
 
 
 def read_card(card: Path) -> dict[str, Any]:

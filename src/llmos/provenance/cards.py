@@ -81,44 +81,49 @@ def render_card(card: ModelCard) -> str:
 
 
 def _front_matter(card: ModelCard) -> str:
-    lines = ["---", "library_name: transformers", f"license: {_yaml(card.licence.lower())}"]
+    lines = ["---", "library_name: transformers", f"license: {yaml_text(card.licence.lower())}"]
     if card.languages:
-        lines += ["language:", *(f"- {_yaml(language)}" for language in card.languages)]
+        lines += ["language:", *(f"- {yaml_text(language)}" for language in card.languages)]
     lines += [
         f"pipeline_tag: {PIPELINES[card.auto_class]}",
-        *([f"base_model: {_yaml(card.base)}"] if card.base else []),
+        *([f"base_model: {yaml_text(card.base)}"] if card.base else []),
         "tags:",
         "- llmos",
         *(["- joint-training"] if card.strategy else []),
         *(["- synthetic-data"] if any(m.synthetic for m in card.members) else []),
-        f"model_name: {_yaml(card.name)}",
+        f"model_name: {yaml_text(card.name)}",
         "llmos:",
         f"  card_version: {card.version}",
-        f"  recipe_sha256: {_yaml(card.recipe_sha256)}",
-        f"  ledger_head: {_yaml(card.ledger_head)}",
-        f"  weights_sha256: {_yaml(card.weights_sha256)}",
+        f"  recipe_sha256: {yaml_text(card.recipe_sha256)}",
+        f"  ledger_head: {yaml_text(card.ledger_head)}",
+        f"  weights_sha256: {yaml_text(card.weights_sha256)}",
         "  members:",
     ]
     for member in card.members:
         lines += [
-            f"  - name: {_yaml(member.name)}",
+            f"  - name: {yaml_text(member.name)}",
             f"    tokens: {member.tokens}",
             f"    token_share: {member.share:.4f}",
         ]
     return "\n".join([*lines, "---\n"])
 
 
-def _yaml(text: str) -> str:
+def yaml_text(text: str) -> str:
+    """`text` as a string of YAML, on one line."""
     # A JSON string is a YAML string, whatever it holds ("no" would else be read as false), but
     # YAML refuses or folds some characters that JSON allows, such as U+2028: those are escaped.
     quoted = json.dumps(text, ensure_ascii=False)
     return "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in quoted)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """`text` as one cell of a Markdown table: members write it, so it must not break the table."""
     line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
-    return line.replace("<", "&lt;") or "not stated"
+    return line.replace("<", "&lt;")
+
+
+def _cell(text: str) -> str:
+    return cell(text) or "not stated"
 
 
 def _summary(card: ModelCard) -> str:

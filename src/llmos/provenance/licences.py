@@ -214,3 +214,9 @@ def fold(
         return of_symbol(expression)
     values = [fold(part, of_symbol, every=every, some=some) for part in expression.args]
     return every(values) if expression.operator.strip() == "AND" else some(values)
+
+
+def all_licences(stated: Iterable[str]) -> str:
+    """One SPDX expression for texts under several; "" among them stands for none stated."""
+    licences = sorted({*stated} - {""})
+    return " AND ".join(f"({x})" if len(licences) > 1 and " OR " in x else x for x in licences)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -95,8 +95,8 @@ def _card(
             "line_documents": settings.rules.line_documents,
             "rate": round(duplicates / max(1, duplicates + kept), 6),
         },
-        "contamination": _contamination(settings, found),
-        "protected": _protected(places, settings, tally),
+        "contamination": _contamination(settings, begun["files"], found),
+        "protected": _protected(places, settings, begun["files"], tally),
         "made": {
             "llmos": __version__,
             "recipe_sha256": settings.recipe_sha256,
@@ -108,14 +108,13 @@ def _card(
     }
     if settings.tokenizer:
         card["tokens"] = {
-            "tokenizer_sha256": settings.hashes()[settings.tokenizer],
+            "tokenizer_sha256": begun["files"][settings.tokenizer],
             "tokens": sum(report["tokens"] for report in written),
         }
     return card
 
 
-def _contamination(settings: Settings, found: list[JSON]) -> list[JSON]:
-    hashes = settings.hashes()
+def _contamination(settings: Settings, hashes: Mapping[str, str], found: list[JSON]) -> list[JSON]:
     documents = Counter(name for finding in found for name in finding["sets"])
     return [
         {"name": Path(path).name, "sha256": hashes[path], "documents": documents[Path(path).name]}
@@ -123,13 +122,15 @@ def _contamination(settings: Settings, found: list[JSON]) -> list[JSON]:
     ]
 
 
-def _protected(places: Places, settings: Settings, tally: Tally) -> JSON | None:
+def _protected(
+    places: Places, settings: Settings, hashes: Mapping[str, str], tally: Tally
+) -> JSON | None:
     if not settings.protected:
         return None
     patterns = Path(settings.protected)
     return {
         "patterns": pattern_count(patterns),
-        "sha256": settings.hashes()[settings.protected],
+        "sha256": hashes[settings.protected],
         "dropped": tally.dropped["protected"],
         "left": prove(places.folder, patterns),
     }

@@ -9,6 +9,7 @@ leaves the same bytes, whatever the number of workers.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -46,7 +47,8 @@ def prepare(
     unfinished preparation began; `StorageError` when the disk is full (what was done is kept).
     """
     places = Places(out)
-    digest = settings.sha256()
+    files = settings.hashes()
+    digest = settings.sha256(files)
     # What the member can mend is told before anything is written.
     Chain(settings)
     TokenCounter(settings.tokenizer)
@@ -56,7 +58,7 @@ def prepare(
     with exclusive_lock(out / LOCK, held):
         if restart:
             _clear(places)
-        stages = _begin(places, settings, digest)
+        stages = _begin(places, settings, digest, files)
         if not (where or Where()).run(stages, progress):
             return None
         card = read_card(out)
@@ -84,7 +86,9 @@ def _clear(places: Places) -> None:
             shutil.rmtree(path)
 
 
-def _begin(places: Places, settings: Settings, digest: str) -> list[Stage]:
+def _begin(
+    places: Places, settings: Settings, digest: str, files: Mapping[str, str]
+) -> list[Stage]:
     """Plan, or take up the plan of a call before."""
     found = plan(settings.sources, limit=settings.chunk_bytes)
     plan_sha256 = sha256_hex(found.to_json().encode())
@@ -107,6 +111,7 @@ def _begin(places: Places, settings: Settings, digest: str) -> list[Stage]:
         begun = {
             "settings": settings.to_json(),
             "sha256": digest,
+            "files": dict(files),
             "plan_sha256": plan_sha256,
             "chunks": len(found.chunks),
             "problems": [[problem.path, problem.reason] for problem in found.problems],

@@ -59,12 +59,15 @@ class Settings:
         known["rules"] = PreparationSection(**_tuples(known["rules"]))
         return cls(**known)
 
-    def sha256(self) -> str:
-        """Hash of all settings and of the files named. Raises `DataError` for a missing file."""
-        return sha256_hex(canonical_json({**self.to_json(), "files": self.hashes()}))
+    def sha256(self, hashes: Mapping[str, str]) -> str:
+        """Hash of all settings and of what `hashes` gave."""
+        return sha256_hex(canonical_json({**self.to_json(), "files": dict(hashes)}))
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of each of `files`; of a folder, that of its files' names and hashes."""
+        """SHA-256 of each of `files`; of a folder, that of its files' names and hashes.
+
+        Raises `DataError` for a missing file.
+        """
         return {name: _hash(Path(name)) for name in self.files()}
 
 

@@ -11,8 +11,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from llmos.data.reading.parts import Problem, SourceCard
-from llmos.data.sources import CARD_NAME, all_licences, read_card
+from llmos.data.sources import CARD_NAME, read_card
 from llmos.errors import DataError
+from llmos.provenance.licences import all_licences
 
 _ODD = re.compile(r"[%:\udc80-\udcff]")
 _FRONT_MATTER = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from llmos.data.documents import Document
@@ -26,7 +26,6 @@ RULES: dict[str, Callable[[Page, Counter[str]], Page | Drop]] = {
 """Each set of rules by its name. C4's rules take lines out before FineWeb's look at them (as in
 arXiv 2406.17557, 3.5); Gopher's look at the text as it was. C4's and FineWeb's are asked first:
 they take a third of the time, and what they drop need not be cut into words."""
-_IN_ORDER = (("c4", "fineweb"), ("gopher", "gopher_repetition"))
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,22 @@ class Quality:
         whole = Page(document.text, document.language)
         if surely_more_words(whole.text, 2 * MOST_WORDS) and "gopher" in self.rules:
             return Drop(TOO_LONG)  # not even cut: a file of one endless line is one text
-        text = whole.text
         found: Counter[str] = Counter()
-        for names in _IN_ORDER:
-            page = whole
-            for name in names:
-                if name in self.rules:
-                    outcome = RULES[name](page, found)
-                    if isinstance(outcome, Drop):
-                        return outcome
-                    page = outcome
-            text = page.text if page is not whole else text
+        cleaned = self._asked(("c4", "fineweb"), whole, found)
+        if isinstance(cleaned, Drop):
+            return cleaned
+        verdict = self._asked(("gopher", "gopher_repetition"), whole, found)
+        if isinstance(verdict, Drop):
+            return verdict
         counts.update(found)  # what was done to a text that is dropped does not count
-        return document if text is document.text else replace(document, text=text)
+        return document if cleaned is whole else replace(document, text=cleaned.text)
+
+    def _asked(self, names: Sequence[str], page: Page, counts: Counter[str]) -> Page | Drop:
+        """The page after those of the rules that are wanted, or the first that it breaks."""
+        for name in names:
+            if name in self.rules:
+                outcome = RULES[name](page, counts)
+                if isinstance(outcome, Drop):
+                    return outcome
+                page = outcome
+        return page
