@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
-from llmos.data.dedup.hashing import Places, hash_ranges
+from llmos.data.dedup.hashing import Hashes, Places, hash_ranges
 
 WORDS = 5
 """Words of a shingle: arXiv 2406.17557 (FineWeb), 3.4."""
@@ -53,6 +54,37 @@ def shingles(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], Places]:
     do: that two texts of a million shingles have the same least one (see `minhash`) by accident has
     a probability of 1 in 8600, and a band of eight 1 in 10^31.
     """
+    words = words_of(texts)
+    wide = np.full(len(words.hashes), WORDS)
+    wide[words.unspaced] = LETTERS
+    wide[words.ideographic] = IDEOGRAPHS
+
+    last = words.last
+    counts = np.diff(last, prepend=0)
+    stops = np.arange(len(words.hashes)) + wide
+    fits = stops <= np.repeat(last, counts)
+    starts = np.flatnonzero(fits)
+    before = np.concatenate(([0], np.cumsum(fits)))
+    hashes = hash_ranges(words.hashes, starts, stops[starts]) >> np.uint64(32)
+    return hashes.astype(np.uint32), before[last] - before[last - counts]
+
+
+@dataclass(frozen=True)
+class WordsOf:
+    """The words of some texts, one text after the other, (words,) each; a letter of a script
+    without spaces is one."""
+
+    hashes: Hashes
+    unspaced: npt.NDArray[np.bool_]
+    """Whether it is a letter of a script without spaces."""
+    ideographic: npt.NDArray[np.bool_]
+    """Whether it is one of Chinese, Japanese or Yi; those are unspaced, too."""
+    last: Places
+    """For each text the number of the word behind it: (texts,)."""
+
+
+def words_of(texts: Sequence[str]) -> WordsOf:
+    """Cut all texts into words, as simplified as this module says."""
     codes = _letters()[
         np.frombuffer("\n".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
     ]
@@ -62,22 +94,14 @@ def shingles(texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], Places]:
     ends = np.cumsum(lengths + 1) - 1
     ends = np.concatenate(([0], np.cumsum(kept)))[ends]
     codes = codes[kept]
-
-    word_starts, word_ends = _words(codes)
-    words = hash_ranges(codes, word_starts, word_ends)
-    wide = np.full(len(words), WORDS)
-    firsts = codes[word_starts]
-    wide[firsts >= _UNSPACED_FLAG] = LETTERS
-    wide[firsts >= _IDEOGRAPHIC_FLAG] = IDEOGRAPHS
-
-    last = np.searchsorted(word_starts, ends)  # for each text, the number of the word behind it
-    counts = np.diff(last, prepend=0)
-    stops = np.arange(len(words)) + wide
-    fits = stops <= np.repeat(last, counts)
-    starts = np.flatnonzero(fits)
-    before = np.concatenate(([0], np.cumsum(fits)))
-    hashes = hash_ranges(words, starts, stops[starts]) >> np.uint64(32)
-    return hashes.astype(np.uint32), before[last] - before[last - counts]
+    starts, stops = _words(codes)
+    firsts = codes[starts]
+    return WordsOf(
+        hash_ranges(codes, starts, stops),
+        firsts >= _UNSPACED_FLAG,
+        firsts >= _IDEOGRAPHIC_FLAG,
+        np.searchsorted(starts, ends),
+    )
 
 
 def _words(codes: npt.NDArray[np.uint32]) -> tuple[Places, Places]:

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from llmos.data.dedup import shingles
 from llmos.data.dedup.hashing import Hashes, hash_ranges
+from llmos.data.dedup.shingles import words_of
 from llmos.data.documents import Document
 from llmos.data.evaluation_sets import Stamp, stamps, strings_of_set
 from llmos.data.steps.step import Drop
@@ -44,25 +44,15 @@ def ngrams(texts: Sequence[str], words: int) -> Hashes:
 
     The script of its first word tells how long a run is.
     """
-    raw = np.frombuffer("\n".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-    codes = shingles._letters()[raw]
-    kept = codes != shingles._DROPPED
-    codes = codes[kept]
-    starts, stops = shingles._words(codes)
-    firsts = codes[starts]
-    behind = np.arange(words, words + len(starts))
-    unspaced = np.flatnonzero(firsts >= shingles._UNSPACED_FLAG)
+    found = words_of(texts)
+    behind = np.arange(words, words + len(found.hashes))
+    unspaced = np.flatnonzero(found.unspaced)
     if len(unspaced):
-        ideographs = firsts[unspaced] >= shingles._IDEOGRAPHIC_FLAG
         more, most = (round(words * (letters - 1)) for letters in (IDEOGRAPHS, LETTERS))
-        behind[unspaced] += np.where(ideographs, more, most)
-    ends: int | npt.NDArray[np.int64] = len(starts)
-    if len(texts) > 1:
-        places = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1) - 1
-        last = np.searchsorted(starts, np.concatenate(([0], np.cumsum(kept)))[places])
-        ends = np.repeat(last, np.diff(last, prepend=0))
+        behind[unspaced] += np.where(found.ideographic[unspaced], more, most)
+    ends = np.repeat(found.last, np.diff(found.last, prepend=0))
     runs = np.flatnonzero(behind <= ends)
-    return hash_ranges(hash_ranges(codes, starts, stops), runs, behind[runs])
+    return hash_ranges(found.hashes, runs, behind[runs])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections import Counter
 
 from llmos.data.steps.quality.page import Page
 from llmos.data.steps.quality.stop_words import has_stop_words
-from llmos.data.steps.quality.words import WORD, surely_more_words
+from llmos.data.steps.quality.words import WORD
 from llmos.data.steps.step import Drop
 
 # All of A1.1: "between 50 and 100,000 words", "mean word length ... 3 to 10 characters", ...
@@ -51,8 +51,6 @@ def gopher(page: Page, counts: Counter[str]) -> Page | Drop:
 
 def _words(page: Page) -> str:
     """The reason among the rules that count words; empty where they are met."""
-    if surely_more_words(page.text, 2 * MOST_WORDS):
-        return TOO_LONG
     text, words = page.text, page.words
     if words.proper < FEWEST_WORDS * WORD:
         return "gopher_too_short"
