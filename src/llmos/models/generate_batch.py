@@ -13,6 +13,7 @@ import torch
 from transformers import GenerationConfig
 
 from llmos.errors import UsageError
+from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -54,19 +55,6 @@ def generate_batch(
     finally:
         model.train(was_training)
     return [written[index] for index in range(len(encoded))]
-
-
-def source_tokens(words: Vocabulary, text: str) -> list[int]:
-    """As the objective seq2seq lays a source out."""
-    encoding = words.tokenizer.encode(text)
-    ends = encoding.special_tokens_mask[-1:] == [1]
-    return [*encoding.ids] if ends else [*encoding.ids, words.end]
-
-
-def document_tokens(words: Vocabulary, text: str) -> list[int]:
-    """A text that begins a new document, for a decoder to continue."""
-    begin = words.end if words.begin is None else words.begin
-    return [begin, *words.encode(text)]
 
 
 def _require_room(

@@ -13,7 +13,7 @@ from llmos.models.engines import shared_context
 from llmos.models.engines.loading import Loaded
 from llmos.models.engines.shared_context import likelihoods
 from llmos.models.families import build_model
-from llmos.models.generate_batch import document_tokens
+from llmos.models.framing import document_tokens
 from llmos.models.pieces import count_pieces
 from llmos.models.vocabulary import Vocabulary, train_tokenizer
 from llmos.recipe import Recipe

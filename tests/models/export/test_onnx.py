@@ -12,7 +12,8 @@ import torch
 
 from llmos.models.engines.loading import load
 from llmos.models.export.exporting import export
-from llmos.models.generate_batch import generate_batch, source_tokens
+from llmos.models.framing import source_tokens
+from llmos.models.generate_batch import generate_batch
 
 ort: Any = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

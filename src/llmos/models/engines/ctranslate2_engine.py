@@ -26,7 +26,9 @@ from llmos.models.engines.engine import (
     TokenLogprob,
     UnsupportedError,
 )
+from llmos.models.engines.room import new_tokens
 from llmos.models.engines.texts import Growing, cut
+from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.tokenizer import tokenizer_from_bytes
 from llmos.models.vocabulary import ROLES, Vocabulary
 
@@ -200,25 +202,12 @@ class CTranslate2Engine:
             return prompt_tokens(words, request.messages)
         if not isinstance(request.prompt, str):
             return list(request.prompt)
-        if self.kind == "decoder":
-            return self._document(request.prompt)
-        encoding = words.tokenizer.encode(request.prompt)
-        has_end = encoding.special_tokens_mask[-1:] == [1]
-        return [*encoding.ids] if has_end else [*encoding.ids, words.end]
+        lay = document_tokens if self.kind == "decoder" else source_tokens
+        return lay(words, request.prompt)
 
     def _room(self, ids: Sequence[int], decoding: Decoding) -> int:
-        """How many new tokens there may be. Raises `UsageError` for too long a prompt."""
-        if decoding.max_new_tokens < 1:
-            raise UsageError(f"max_new_tokens {decoding.max_new_tokens} is too few: use 1 or more")
-        if self.kind == "encoder-decoder":
-            return decoding.max_new_tokens
-        left = self.context_length - len(ids)
-        if left < 1:
-            raise UsageError(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context_length}: "
-                "shorten the prompt"
-            )
-        return min(decoding.max_new_tokens, left)
+        """How many new tokens there may be behind a prompt (see `new_tokens`)."""
+        return new_tokens(self.kind, len(ids), self.context_length, decoding)
 
     # Reading
 
@@ -231,8 +220,8 @@ class CTranslate2Engine:
         found = []
         for context, continuation in pairs:
             blank = len(context) - len(context.rstrip())
-            before = self._document(context[: len(context) - blank])
-            whole = self._document(context + continuation)
+            before = document_tokens(self._words, context[: len(context) - blank])
+            whole = document_tokens(self._words, context + continuation)
             row = whole[-(self.context_length + 1) :]
             size = min(len(whole) - len(before), self.context_length)
             values = self._values(row[:-1])[len(row) - 1 - size :]  # (T, V)
@@ -313,10 +302,6 @@ class CTranslate2Engine:
         return len(self._words.encode(text))
 
     # Tokens
-
-    def _document(self, text: str) -> list[int]:
-        words = self._words
-        return [words.end if words.begin is None else words.begin, *words.encode(text)]
 
     def _tokens(self, ids: Sequence[int]) -> list[str]:
         """CTranslate2 takes tokens by their names."""

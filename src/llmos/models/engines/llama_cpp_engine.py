@@ -10,11 +10,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from llmos.errors import ModelError, UsageError
+from llmos.errors import ModelError
 from llmos.models.chat import prompt_tokens
 from llmos.models.engines.engine import Request
 from llmos.models.engines.remote import AT_ONCE, RemoteEngine
+from llmos.models.engines.room import room_behind
 from llmos.models.engines.service import Service
+from llmos.models.framing import document_tokens
 from llmos.models.tokenizer import tokenizer_from_bytes
 from llmos.models.vocabulary import ROLES, Vocabulary
 
@@ -67,8 +69,7 @@ class LlamaCppEngine(RemoteEngine):
         if words is None or isinstance(prompt, tuple):
             return path, body
         if not request.messages:
-            begin = words.end if words.begin is None else words.begin
-            body["prompt"] = self._fitting([begin, *words.encode(prompt)])
+            body["prompt"] = self._fitting(document_tokens(words, prompt))
         elif all(role in words.roles for role in ROLES):
             del body["messages"]
             body.pop("top_logprobs", None)
@@ -79,11 +80,7 @@ class LlamaCppEngine(RemoteEngine):
         return path, body
 
     def _fitting(self, ids: list[int]) -> list[int]:
-        if len(ids) >= self.context_length:
-            raise UsageError(
-                f"the prompt has {len(ids)} tokens, the model's context {self.context_length}: "
-                "shorten the prompt"
-            )
+        room_behind(len(ids), self.context_length)
         return ids
 
 

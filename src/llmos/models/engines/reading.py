@@ -17,7 +17,7 @@ from llmos.models.engines.batches import padded
 from llmos.models.engines.engine import Likelihood, UnsupportedError
 from llmos.models.engines.loading import Loaded
 from llmos.models.engines.shared_context import of_logits
-from llmos.models.generate_batch import source_tokens
+from llmos.models.framing import source_tokens
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ import torch
 
 from llmos.models.engines.engine import Likelihood
 from llmos.models.engines.loading import Loaded
-from llmos.models.generate_batch import document_tokens
+from llmos.models.framing import document_tokens
 
 BATCH_TOKENS = 4096
 TAIL_TOKENS = 512

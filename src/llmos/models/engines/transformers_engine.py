@@ -23,7 +23,7 @@ from llmos.models.engines.networks import network_of
 from llmos.models.engines.sampling import Sampler
 from llmos.models.engines.scheduler import Deliver, Scheduler, Text
 from llmos.models.engines.slots import DecoderSlots, Seq2SeqSlots, Slots
-from llmos.models.generate_batch import document_tokens, source_tokens
+from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.watermark import watermark
 
 Precision = Literal["auto", "fp32", "bf16"]

@@ -22,8 +22,9 @@ from llmos.models.engines.engine import (
     UnsupportedError,
 )
 from llmos.models.engines.loading import Loaded
+from llmos.models.engines.room import new_tokens
 from llmos.models.engines.texts import Growing, cut
-from llmos.models.generate_batch import document_tokens, source_tokens
+from llmos.models.framing import document_tokens, source_tokens
 
 
 def encode(loaded: Loaded, request: Request) -> list[int]:
@@ -45,18 +46,8 @@ def encode(loaded: Loaded, request: Request) -> list[int]:
 
 
 def room(loaded: Loaded, ids: Sequence[int], decoding: Decoding) -> int:
-    """How many new tokens there may be. Raises `UsageError` for a prompt that fills the context."""
-    if decoding.max_new_tokens < 1:
-        raise UsageError(f"max_new_tokens {decoding.max_new_tokens} is too few: use 1 or more")
-    if loaded.kind == "encoder-decoder":
-        return decoding.max_new_tokens
-    left = loaded.context_length - len(ids)
-    if left < 1:
-        raise UsageError(
-            f"the prompt has {len(ids)} tokens, the model's context {loaded.context_length}: "
-            "shorten the prompt"
-        )
-    return min(decoding.max_new_tokens, left)
+    """How many new tokens there may be behind a prompt (see `new_tokens`)."""
+    return new_tokens(loaded.kind, len(ids), loaded.context_length, decoding)
 
 
 def write(loaded: Loaded, requests: Sequence[Request]) -> list[Piece]:
