@@ -8,6 +8,9 @@
 | cleaning   | stage 1, a task a chunk: read, clean, leave fingerprints of duplicates    |
 | writing    | stage 3, a task a chunk: take duplicates out, write what a run reads      |
 | finishing  | stage 4: proof, data card                                                 |
+| places     | where all of it lies                                                      |
+| aside      | what is dropped, kept with the reason                                     |
+| tokens     | how many tokens a tokenizer makes of it                                   |
 | lines      | a document as a line of JSON                                              |
 | executors  | where tasks run: processes of this machine, Slurm, Ray                    |
 
