@@ -1,0 +1,1 @@
+"""People, organisations, tokens, rights, and the log of who did what."""

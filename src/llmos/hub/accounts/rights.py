@@ -1,0 +1,145 @@
+"""Who may do what. Every route names the right it needs; this is where it is decided.
+
+READ     see that it is there, its card and facts     anybody, if it is public; readers
+CONTENT  read its files                               the same, once let in; readers
+PROPOSE  open discussions and pull requests           who may read the files and has signed in
+WRITE    commit                                       contributors what they made; maintainers
+MANAGE   settings, branches, merges, access requests  maintainers
+OWN      delete, move                                 admins
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from llmos.hub.database.tables import access_requests, accounts, memberships
+
+ROLES = ("reader", "contributor", "maintainer", "admin")
+
+
+class Right(IntEnum):
+    """What a caller may do with a repository; each includes those before it."""
+
+    NONE = 0
+    READ = 1
+    CONTENT = 2
+    PROPOSE = 3
+    WRITE = 4
+    MANAGE = 5
+    OWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking. Nobody in particular: `id` is None."""
+
+    id: int | None = None
+    name: str = ""
+    admin: bool = False  # of the whole hub
+    scope: str = "read"  # of the token: read | write | fineGrained; a session is "write"
+    label: str = ""  # of the token
+    repos: tuple[str, ...] = ()  # lower-case names that a fineGrained token may write to
+    session: bool = False  # signed in with a browser: forms need the CSRF token
+    csrf: str = ""
+    roles: dict[int, str] = field(default_factory=dict)  # organisation id -> role
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody has signed in or sent a token."""
+        return self.id is not None
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the token (or session) is for more than reading."""
+        return self.known and self.scope != "read"
+
+
+NOBODY = Caller()
+
+
+def roles_of(connection: Connection, user_id: int) -> dict[int, str]:
+    """The organisations that a user is in, with the role in each."""
+    rows = connection.execute(
+        select(memberships.c.org_id, memberships.c.role).where(memberships.c.user_id == user_id)
+    )
+    return {row.org_id: row.role for row in rows}
+
+
+def role_in(caller: Caller, account_id: int | None) -> str | None:
+    """The caller's role in an account: one's own account and a hub's admin count as admin."""
+    if not caller.known:
+        return None
+    if caller.admin or caller.id == account_id:
+        return "admin"
+    return caller.roles.get(account_id) if account_id is not None else None
+
+
+def right_on(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
+    """The most that `caller` may do with `repo` (a row of `repos`)."""
+    role = role_in(caller, repo.owner_id)
+    if role is None:
+        return _right_of_others(connection, caller, repo)
+    right = {
+        "reader": Right.PROPOSE,
+        "contributor": Right.WRITE if repo.created_by == caller.id else Right.PROPOSE,
+        "maintainer": Right.MANAGE,
+        "admin": Right.OWN,
+    }[role]
+    if caller.scope == "read":
+        return min(right, Right.CONTENT)
+    if caller.scope == "fineGrained" and not _named(caller, repo.name_key):
+        return min(right, Right.CONTENT)
+    return right
+
+
+def _right_of_others(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
+    if repo.private or repo.disabled:
+        return Right.NONE
+    if repo.sharing != "open":
+        return Right.READ  # the data stay at home; only the card is for everybody
+    if repo.gated and not _let_in(connection, caller, repo.id):
+        return Right.READ
+    return Right.PROPOSE if caller.may_write else Right.CONTENT
+
+
+def _let_in(connection: Connection, caller: Caller, repo_id: int) -> bool:
+    if not caller.known:
+        return False
+    asked = select(access_requests.c.status).where(
+        access_requests.c.repo_id == repo_id, access_requests.c.account_id == caller.id
+    )
+    return connection.execute(asked).scalar() == "accepted"
+
+
+def _named(caller: Caller, name_key: str) -> bool:
+    owner = name_key.partition("/")[0]
+    return name_key in caller.repos or owner in caller.repos
+
+
+def may_create_in(caller: Caller, account_id: int | None, name_key: str = "") -> bool:
+    """Whether the caller may make a repository in an account; None (a short name): hub admins."""
+    if not caller.may_write:
+        return False
+    if caller.scope == "fineGrained" and not _named(caller, name_key):
+        return False
+    return role_in(caller, account_id) in ("contributor", "maintainer", "admin")
+
+
+def visible(caller: Caller, table: Any) -> Any:
+    """The SQL condition under which rows of `repos` may be listed for the caller."""
+    if caller.admin:
+        return table.c.id.is_not(None)
+    condition = table.c.private.is_(False) & table.c.disabled.is_(False)
+    if caller.known:
+        mine = [caller.id, *caller.roles]
+        condition = condition | table.c.owner_id.in_(mine)
+    return condition
+
+
+def account_row(connection: Connection, name: str) -> Row[Any] | None:
+    """The user or organisation of that name, in any case of letters."""
+    return connection.execute(select(accounts).where(accounts.c.name_key == name.lower())).first()

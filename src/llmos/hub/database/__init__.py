@@ -1,0 +1,1 @@
+"""Tables, connections and migrations of the hub's database."""

@@ -1,0 +1,1 @@
+"""Trees and commits with the same ids that git would give them, kept in SQL."""

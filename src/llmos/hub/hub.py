@@ -1,0 +1,66 @@
+"""One hub: its settings, database, blobs and the key it signs addresses with."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+
+from sqlalchemy import select
+
+from llmos.hub.database.connection import Database
+from llmos.hub.database.tables import meta
+from llmos.hub.errors import HubError
+from llmos.hub.settings import HubSettings
+from llmos.hub.storage.staging import Staged
+from llmos.hub.storage.store import open_store
+
+
+class Hub:
+    """What every part of the hub works with. One per process."""
+
+    def __init__(self, settings: HubSettings) -> None:
+        """Connect; the tables must be there (`llmos.hub.database.migrate`)."""
+        self.settings = settings
+        self.database = Database(settings.database_url, threads=settings.threads)
+        self.blobs = open_store(settings)
+        self._secret = self.noted("secret", lambda: secrets.token_hex(32)).encode()
+
+    def noted(self, key: str, make: object = None) -> str:
+        """A value that the hub keeps for itself; made once with `make` when it is not there."""
+        with self.database.read() as connection:
+            value = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
+        if value is None and callable(make):
+            with self.database.write() as connection:
+                there = select(meta.c.value).where(meta.c.key == key)
+                value = connection.execute(there).scalar()
+                if value is None:
+                    value = str(make())
+                    connection.execute(meta.insert(), {"key": key, "value": value})
+        return str(value or "")
+
+    def staged(self) -> Staged:
+        """A new upload; use it in a `with` block."""
+        return Staged(self.settings.temporary)
+
+    def sign(self, kind: str, *about: object, seconds: int | None = None) -> str:
+        """A signature over what an address is for; it expires."""
+        lifetime = self.settings.link_lifetime if seconds is None else seconds
+        expires = str(int(time.time()) + lifetime)
+        return f"{expires}-{self._mac(kind, expires, about)}"
+
+    def check_signature(self, signature: str | None, kind: str, *about: object) -> None:
+        """Raise `HubError` 403 unless `sign` made this signature for the same, and lately."""
+        expires, _, mac = (signature or "").partition("-")
+        fresh = expires.isdecimal() and len(expires) < 13 and int(expires) >= time.time()
+        if not fresh or not hmac.compare_digest(mac, self._mac(kind, expires, about)):
+            raise HubError(403, "This address has expired or was changed: ask for a new one")
+
+    def _mac(self, kind: str, expires: str, about: tuple[object, ...]) -> str:
+        text = "\0".join([kind, expires, *map(str, about)])
+        return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.database.close()

@@ -1,0 +1,1 @@
+"""Repositories: made, listed, committed to, indexed."""

@@ -1,0 +1,92 @@
+"""Uploads on their way in: written to a temporary file while they are hashed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmos.hub.errors import HubError, bad_request
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """A full disk becomes 507 for the client; what was there before is intact."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise HubError(507, "The hub's disk is full; nothing was changed") from error
+        raise
+
+
+class Staged:
+    """A file being received. Its sha256 and size are known at any time.
+
+    Use it in a `with` block: what was not handed to a store is deleted at the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open a new temporary file in `folder`."""
+        with disk_errors():
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=folder, prefix="up-")
+        self.path = Path(name)
+        self._file = os.fdopen(descriptor, "w+b", buffering=1 << 20)
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes. Raises `HubError` 507 when the disk is full."""
+        with disk_errors():
+            self._file.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes so far."""
+        return self._digest.hexdigest()
+
+    def expect(self, *, sha256: str | None = None, size: int | None = None) -> None:
+        """Raise `HubError` 400 unless the upload is what was announced."""
+        if size is not None and self.size != size:
+            raise bad_request(f"{self.size:,} bytes came, {size:,} were announced: send it again")
+        if sha256 is not None and self.sha256 != sha256:
+            raise bad_request(f"sha256 of what came is {self.sha256}, {sha256} was announced")
+
+    def sync(self) -> None:
+        """Have all bytes on the disk."""
+        with disk_errors():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def head(self, count: int) -> bytes:
+        """The first `count` bytes."""
+        with disk_errors():
+            self._file.flush()
+        with self.path.open("rb") as file:
+            return file.read(count)
+
+    def __enter__(self) -> Staged:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def staged_bytes(folder: Path, pieces: Iterable[bytes]) -> Staged:
+    """A finished upload of `pieces`."""
+    staged = Staged(folder)
+    try:
+        for piece in pieces:
+            staged.write(piece)
+    except BaseException:
+        staged.__exit__()
+        raise
+    return staged

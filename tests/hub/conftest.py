@@ -1,0 +1,99 @@
+"""A hub in a temporary folder, with some accounts."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from llmos.hub.accounts import people
+from llmos.hub.accounts.rights import account_row
+from llmos.hub.api.app import HubApp
+from llmos.hub.api.surface import ROUTES
+from llmos.hub.database.tables import metadata
+from llmos.hub.hub import Hub
+from llmos.hub.settings import HubSettings
+
+
+@dataclass
+class World:
+    """A hub, an HTTP client to it, and tokens by user."""
+
+    hub: Hub
+    client: TestClient
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def user(self, name: str, **about: Any) -> str:
+        """A new user; returns a token that may write."""
+        with self.hub.database.write() as connection:
+            row = people.make_account(connection, "test", name, **about)
+            self.tokens[name] = people.make_token(
+                connection, "test", row, value=f"hf_token_of_{name}"
+            )
+        return self.tokens[name]
+
+    def org(self, name: str, **members: str) -> None:
+        """A new organisation; `members` are user=role."""
+        with self.hub.database.write() as connection:
+            org = people.make_account(connection, "test", name, "org")
+            for user, role in members.items():
+                row = account_row(connection, user)
+                assert row is not None
+                people.set_role(connection, "test", org, row, role)
+
+    def ask(self, method: str, path: str, user: str | None = None, **options: Any) -> Any:
+        """A request, as `user`, or as nobody."""
+        headers = dict(options.pop("headers", {}))
+        if user:
+            headers["Authorization"] = f"Bearer {self.tokens[user]}"
+        return self.client.request(method, path, headers=headers, follow_redirects=False, **options)
+
+
+def open_hub(folder: Path, **settings: Any) -> Hub:
+    """A hub with fresh tables."""
+    made = HubSettings(folder=folder, **settings)
+    from llmos.hub.database.connection import Database
+
+    database = Database(made.database_url)
+    metadata.create_all(database.engine)
+    database.close()
+    return Hub(made)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """alice, bob, root (an admin) and the organisation acme (alice: admin)."""
+    hub = open_hub(tmp_path / "hub")
+    world = World(hub, TestClient(HubApp(hub, ROUTES), raise_server_exceptions=False))
+    world.user("alice")
+    world.user("bob")
+    world.user("root", admin=True)
+    world.org("acme", alice="admin")
+    yield world
+    hub.close()
+
+
+@pytest.fixture
+def live(world: World) -> Iterator[str]:
+    """The address of the same hub, served over HTTP for real clients."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = uvicorn.Config(
+        HubApp(world.hub, ROUTES), port=port, log_level="warning", lifespan="off"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
