@@ -15,6 +15,9 @@ from llmos.models.engines.engine import Decoding, Request
 from llmos.models.engines.transformers_engine import TransformersEngine
 from llmos.serving.app import Settings, create_app
 from llmos.serving.limits import Rates
+from llmos.tasks import TASKS
+from llmos.tasks.running import run
+from llmos.tasks.task import Options
 
 Engines = Callable[..., TransformersEngine]
 
@@ -50,6 +53,8 @@ def test_models_are_listed(client: TestClient) -> None:
     listed = client.get("/v1/models").json()
     assert [model["id"] for model in listed["data"]] == ["story", "chat", "translate", "bert"]
     assert client.get("/v1/models/story").json()["max_model_len"] == 128
+    kinds = [model["kind"] for model in listed["data"]]
+    assert kinds == ["decoder", "decoder", "encoder-decoder", "encoder"]
     assert client.get("/health").json() == {"status": "ok"}
 
 
@@ -137,7 +142,8 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no tokens": ({"prompt": []}, 400, "empty"),
     "a token that is none": ({"prompt": [1, 10**6]}, 400, "token 1000000"),
     "an encoder": ({"model": "bert"}, 400, "encoder"),
-    "echo": ({"echo": True}, 400, "echo"),
+    "echo of several": ({"echo": True, "n": 2}, 400, "echo"),
+    "nothing to write": ({"max_tokens": 0}, 400, "max_tokens"),
     "logit_bias": ({"logit_bias": {"5": 1}}, 400, "logit_bias"),
     "too many stops": ({"stop": ["a"] * 5}, 400, "stop"),
     "a schema": (
@@ -224,6 +230,67 @@ def test_a_bucket_refills_evenly() -> None:
     assert rates.wait("b") == 0
     now[0] = 1.5
     assert [rates.wait("a"), rates.wait("a")] == [0.0, 0.5]
+
+
+def test_an_echo_tells_how_likely_the_prompt_was(client: TestClient, engine_of: Engines) -> None:
+    prompt, behind = "the tree and", " 水 house"
+    found = ask(client, prompt=prompt + behind, echo=True, logprobs=2, max_tokens=3).json()
+    (choice,) = found["choices"]
+    assert choice["text"].startswith(prompt + behind)
+    values = choice["logprobs"]
+    assert len({len(column) for column in values.values()}) == 1
+    (expected,) = engine_of("gpt2").likelihoods([(prompt, behind)])
+    behind_it = [
+        value
+        for start, value in zip(values["text_offset"], values["token_logprobs"], strict=True)
+        if len(prompt) <= start < len(prompt + behind)
+    ]
+    assert (sum(behind_it), len(behind_it)) == (
+        pytest.approx(expected.logprob, abs=1e-4),
+        expected.tokens,
+    )
+    assert found["usage"]["completion_tokens"] == 3
+    whole = ask(client, prompt=prompt, echo=True, logprobs=0, max_tokens=0).json()["choices"][0]
+    assert (whole["text"], whole["finish_reason"]) == (prompt, "length")
+    tokens = ask(client, prompt=[5, 6, 7], echo=True, logprobs=1, max_tokens=0).json()
+    assert tokens["choices"][0]["logprobs"]["token_logprobs"][0] is None
+
+
+def test_an_echo_needs_a_decoder(client: TestClient) -> None:
+    answer = ask(client, model="translate", echo=True, max_tokens=1)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported")
+
+
+def test_a_task_over_http_is_the_task(client: TestClient, engine_of: Engines) -> None:
+    inputs = [{"text": "the tree", "to": "fr"}, {"text": "and the house", "to": "fr", "from": "en"}]
+    expected = run(
+        TASKS["translation"], engine_of("t5"), inputs, Options(decoding={"max_new_tokens": 9})
+    )
+    body = {"model": "translate", "inputs": inputs, "decoding": {"max_new_tokens": 9}}
+    found = client.post("/v1/tasks/translation", json=body).json()
+    assert [one["text"] for one in found["data"]] == [one.text for one in expected]
+    alone = client.post("/v1/tasks/translation", json=body | {"inputs": inputs[0]}).json()
+    assert alone["data"] == found["data"][:1]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_its_path_and_says_its_fields(client: TestClient, name: str) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    assert paths[f"/v1/tasks/{name}"]["post"]["summary"] == TASKS[name].about
+    wrong = {"model": "story", "inputs": {"colour": "red"}}
+    answer = client.post(f"/v1/tasks/{name}", json=wrong)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"].startswith("inputs")
+    empty = client.post(
+        f"/v1/tasks/{name}", json={"model": "none", "inputs": {TASKS[name].main.name: "a"}}
+    )
+    assert empty.status_code in (400, 404)
+
+
+def test_a_task_that_a_model_cannot_do(client: TestClient) -> None:
+    body = {"model": "bert", "inputs": {"text": "the tree", "to": "fr"}}
+    answer = client.post("/v1/tasks/translation", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported")
 
 
 def test_counters_grow(client: TestClient) -> None:

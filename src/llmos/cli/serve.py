@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from llmos.cli.generate import quiet_transformers
 from llmos.errors import UsageError
-
-if TYPE_CHECKING:
-    from llmos.models.engines.engine import Engine
+from llmos.models.engines.opening import is_url
 
 
 def serve(
@@ -20,9 +19,18 @@ def serve(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="Model folders or runs, or URLs of services; NAME=MODEL gives it a name.",
+            help="Folders of models, runs or adapters, GGUF files, or URLs of services; "
+            "NAME=MODEL gives it a name.",
         ),
     ],
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="URL",
+            help="Pass requests on to the service there; MODEL... are its names for them.",
+        ),
+    ] = "",
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any.")] = 8000,
     slots: Annotated[
@@ -55,15 +63,13 @@ def serve(
 
         from llmos.serving.app import Settings, create_app
         from llmos.serving.limits import read_keys
+        from llmos.serving.opening import open_all
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: pip install 'llmos[serve]'") from error
     keys = read_keys(api_keys) if api_keys else frozenset[str]()
-    engines: dict[str, Engine] = {}
-    for model in models:
-        name, source = _named(model)
-        if name in engines:
-            raise UsageError(f"two models are called {name}: name them by NAME=MODEL")
-        engines[name] = _opened(source, slots, precision)
+    if engine:
+        models = [_behind(engine, model) for model in models]
+    engines = open_all(dict(_unique(models)), slots, precision)  # type: ignore[arg-type]
     settings = Settings(
         keys=keys, per_minute=rate, most_bytes=max_bytes, seconds=timeout, watermark=watermark
     )
@@ -83,7 +89,7 @@ def serve(
 def _named(model: str) -> tuple[str, str]:
     """The name of a model and where it is."""
     name, has_name, source = model.partition("=")
-    if has_name and "/" not in name:
+    if has_name and ":" not in name and (is_url(source) or "/" not in name):
         return name, source
     path = Path(model)
     # A run keeps its model in a folder of that name.
@@ -91,14 +97,21 @@ def _named(model: str) -> tuple[str, str]:
     return (path.resolve().parent.name if is_inner else path.resolve().name) or model, model
 
 
-def _opened(source: str, slots: int, precision: str) -> Engine:
-    if source.startswith(("http://", "https://")):
-        from llmos.models.engines.opening import open_engine
+def _unique(models: Sequence[str]) -> Iterator[tuple[str, str]]:
+    names = set()
+    for name, source in map(_named, models):
+        if name in names:
+            raise UsageError(f"two models are called {name}: name them by NAME=MODEL")
+        names.add(name)
+        yield name, source
 
-        return open_engine(source)
-    from llmos.models.engines.transformers_engine import TransformersEngine
 
-    return TransformersEngine(source, slots=slots, precision=precision)  # type: ignore[arg-type]
+def _behind(url: str, model: str) -> str:
+    """MODEL or NAME=MODEL at the service behind a URL."""
+    if not is_url(url):
+        raise UsageError(f"--engine {url} is no URL: give one like http://host:8000/v1")
+    name, has_name, there = model.partition("=")
+    return f"{name}={url}#{there if has_name else name}"
 
 
 def detect(

@@ -56,7 +56,11 @@ def load_items(benchmark: Benchmark, folder: Path) -> list[Item]:
 
     Raises `UsageError` for a file that is missing or not as the benchmark says, naming it.
     """
-    records = list(_records(benchmark, folder))
+    records = [
+        (place, record)
+        for place, record in _records(benchmark, folder)
+        if all(_found(k, record, place) == [v] for k, v in benchmark.data.where.items())
+    ]
     examples, asked = records[: benchmark.shots], records[benchmark.shots :]
     limit = benchmark.data.limit
     if 0 < limit < len(asked):

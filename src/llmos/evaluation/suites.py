@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,15 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 class Data:
     """Where the items are. path: one file or several; of "lines", files whose lines belong
     together. header: whether the first line of a table names its columns (else "0", "1", ...).
-    records: where the list stands in JSON. limit: so many items, evenly spread; 0: all.
+    records: where the list stands in JSON. where: only records with these texts in these fields.
+    limit: so many items, evenly spread; 0: all.
     """
 
     path: str | tuple[str, ...]
     format: str
     header: bool = True
     records: str = ""
+    where: Mapping[str, str] = field(default_factory=dict)
     limit: int = 0
 
     @property
@@ -110,8 +112,7 @@ class Benchmark:
         found = {}
         for one in fields(self):
             value = getattr(self, one.name)
-            default = one.default if one.default_factory is MISSING else one.default_factory()
-            if value != default:
+            if value != _default(one):
                 found[one.name] = _plain(value)
         return found
 
@@ -141,10 +142,14 @@ class Suite:
         return Suite(**{**vars(self), "benchmarks": some})
 
 
+def _default(one: Field[Any]) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
 def _plain(value: Any) -> Any:
     """A value as JSON has it; parts with their defaults left out."""
     if isinstance(value, Data | Find):
-        plain = {one.name: one.default for one in fields(value)}
+        plain = {one.name: _default(one) for one in fields(value)}
         return {k: _plain(v) for k, v in asdict(value).items() if v != plain[k]}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]

@@ -62,7 +62,7 @@ def chat_form(model: str) -> Form:
     return Form(model, "chatcmpl", "chat.completion", "chat.completion.chunk", True)
 
 
-def _usage(last: Sequence[Piece], prompts: int) -> dict[str, int]:
+def usage_of(last: Sequence[Piece], prompts: int) -> dict[str, int]:
     """Of the last pieces of all texts. A prompt counts once, however many texts it has."""
     each = max(1, len(last) // max(1, prompts))
     read = sum(piece.prompt_tokens for piece in last[::each])
@@ -72,12 +72,13 @@ def _usage(last: Sequence[Piece], prompts: int) -> dict[str, int]:
 
 async def whole_answer(form: Form, readers: Sequence[Reader], prompts: int) -> dict[str, Any]:
     """The answer when all texts are written."""
-    pieces = await asyncio.gather(*(_all_of(reader) for reader in readers))
+    pieces = await asyncio.gather(*(all_of(reader) for reader in readers))
     choices = [form.choice(i, piece, is_chunk=False) for i, piece in enumerate(pieces)]
-    return {**form.head(form.whole), "choices": choices, "usage": _usage(pieces, prompts)}
+    return {**form.head(form.whole), "choices": choices, "usage": usage_of(pieces, prompts)}
 
 
-async def _all_of(reader: Reader) -> Piece:
+async def all_of(reader: Reader) -> Piece:
+    """A text as one piece."""
     text: list[str] = []
     logprobs: list[TokenLogprob] = []
     async for piece in reader.pieces():
@@ -120,7 +121,7 @@ async def stream(
                 last[index] = piece
         if with_usage:
             ordered = [last[index] for index in sorted(last)]
-            yield _event({**head, "choices": [], "usage": _usage(ordered, prompts)})
+            yield _event({**head, "choices": [], "usage": usage_of(ordered, prompts)})
     except Exception as error:  # the answer has begun: the error is an event of it
         yield _event(told(error).body)
     yield b"data: [DONE]\n\n"

@@ -22,16 +22,19 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from llmos import __version__
-from llmos.models.engines.engine import Engine
+from llmos.errors import LLMOSError
+from llmos.models.engines.engine import Engine, Piece
 from llmos.models.engines.engine import Request as Wanted
 from llmos.serving.answers import (
     EventStream,
     Form,
+    all_of,
     chat_form,
     completion_form,
     stream,
     whole_answer,
 )
+from llmos.serving.echo import echo_answer, echoed
 from llmos.serving.errors import APIError, json_response, told
 from llmos.serving.limits import Limits
 from llmos.serving.metrics import Metrics
@@ -43,6 +46,8 @@ from llmos.serving.requests import (
     EmbeddingsRequest,
     Writing,
 )
+from llmos.serving.tasks import tasks_router
+from llmos.tasks.task import Result
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -81,15 +86,44 @@ class Server:
             )
         return found
 
+    def count(self, name: str, result: Result) -> None:
+        """Note what a task read and wrote."""
+        self.metrics.prompt_tokens.labels(name).inc(result.prompt_tokens)
+        self.metrics.new_tokens.labels(name).inc(result.new_tokens)
+
     def record(self, name: str) -> dict[str, Any]:
-        """A model as the list shows it; `max_model_len` is vLLM's."""
+        """A model as the list shows it; `max_model_len` is vLLM's, `kind` ours."""
         return {
             "id": name,
             "object": "model",
             "created": self.begun,
             "owned_by": "llmos",
+            "kind": self.engine(name).kind,
             "max_model_len": self.engine(name).context_length,
         }
+
+    def wanted(self, engine: Engine, body: CompletionRequest) -> list[Wanted]:
+        """What a completion asks of its engine: `n` texts of each prompt."""
+        limit = _new_tokens(body.max_tokens, DEFAULT_TOKENS, engine)
+        return [
+            Wanted(
+                prompt=prompt,
+                decoding=body.decoding(number, limit, body.logprobs, self.settings.watermark),
+            )
+            for prompt in body.prompts()
+            for number in range(body.n)
+        ]
+
+    async def pieces(self, engine: Engine, body: Writing, wanted: Sequence[Wanted]) -> list[Piece]:
+        """All texts, each as one piece."""
+        seconds, readers = self.settings.seconds, list[Reader]()
+        try:
+            for one in wanted:
+                readers.append(Reader(engine, body.model, one, self.metrics, seconds))
+            return list(await asyncio.gather(*map(all_of, readers)))
+        finally:
+            for reader in readers:
+                reader.close()
 
     async def answer(
         self,
@@ -141,6 +175,19 @@ def _new_tokens(asked: int | None, default: int, engine: Engine) -> int:
     return asked or default or engine.context_length or 1 << 20
 
 
+async def _repeating(server: Server, request: Request, body: CompletionRequest) -> Response:
+    """The answer to a completion with `echo`."""
+    engine, form = server.engine(body.model), completion_form(body.model)
+    prompts = [await echoed(engine, prompt, body.logprobs) for prompt in body.prompts()]
+    if body.max_tokens == 0:
+        pieces = [Piece("", (), "length", len(tokens)) for tokens in prompts]
+    else:
+        wanted = server.wanted(engine, body)
+        pieces = await until_gone(request, server.pieces(engine, body, wanted))
+    found = echo_answer(form, prompts, pieces, with_logprobs=body.logprobs is not None)
+    return json_response(found)
+
+
 def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) -> FastAPI:
     """The server of these models, by the names under which they are asked for."""
     settings = settings or Settings()
@@ -188,6 +235,10 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
     async def any_other(_: Request, error: Exception) -> Response:
         return _answered(error)
 
+    @app.exception_handler(LLMOSError)
+    async def of_engines(_: Request, error: LLMOSError) -> Response:
+        return _answered(error)
+
     @app.exception_handler(APIError)
     async def of_ours(_: Request, error: APIError) -> Response:
         return error.response()
@@ -210,16 +261,9 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
 
     @app.post("/v1/completions", responses=errors | streamed)
     async def completions(request: Request, body: CompletionRequest) -> Response:
-        engine = server.engine(body.model)
-        limit = _new_tokens(body.max_tokens, DEFAULT_TOKENS, engine)
-        wanted = [
-            Wanted(
-                prompt=prompt,
-                decoding=body.decoding(number, limit, body.logprobs, settings.watermark),
-            )
-            for prompt in body.prompts()
-            for number in range(body.n)
-        ]
+        if body.echo:
+            return await _told(_repeating(server, request, body))
+        wanted = server.wanted(server.engine(body.model), body)
         return await _told(server.answer(request, body, completion_form(body.model), wanted))
 
     @app.post("/v1/chat/completions", responses=errors | streamed)
@@ -241,6 +285,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
     async def embeddings(body: EmbeddingsRequest) -> Response:
         return await _told(run_in_threadpool(_embedded, server, body))
 
+    app.include_router(tasks_router(server.engine, server.count, errors))
     return app
 
 

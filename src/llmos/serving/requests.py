@@ -111,7 +111,7 @@ class Writing(BaseModel):
 
 class CompletionRequest(Writing):
     prompt: Text | list[Text] | list[Token] | list[list[Token]] = ""
-    max_tokens: int | None = Field(None, ge=1, le=1 << 20)
+    max_tokens: int | None = Field(None, ge=0, le=1 << 20)
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
     suffix: str | None = None
@@ -120,12 +120,15 @@ class CompletionRequest(Writing):
     def prompts(self) -> list[str | tuple[int, ...]]:
         """One or more. Raises `APIError` for what is not supported."""
         for name, is_asked in (
-            ("echo", self.echo),
             ("suffix", bool(self.suffix)),
             ("best_of", (self.best_of or self.n) != self.n),
         ):
             if is_asked:
                 raise APIError(f"{name} is not supported: leave it out", param=name)
+        if self.echo and (self.stream or self.n > 1):
+            raise APIError("echo goes with neither stream nor n: leave one out", param="echo")
+        if self.max_tokens == 0 and not self.echo:
+            raise APIError("max_tokens is 0, which goes with echo alone", param="max_tokens")
         given = self.prompt
         if isinstance(given, str):
             return [given]

@@ -65,8 +65,8 @@ ABSENT = 0.15
 def story_records(facts: StoryFacts, languages: Sequence[str]) -> Iterator[JSON]:
     """The records of one story, as `llmos train` reads chats and evaluation reads pairs.
 
-    Each has id, language, task, inputs, output and messages. What is asked depends on the story's
-    seed and number alone.
+    Each has id, language, task, kind (of a question: who, where, ...; else the task), inputs,
+    output and messages. What is asked depends on the story's seed and number alone.
     """
     draw = random.Random(f"storyworld tasks:{facts.seed}:{facts.index}")
     told = {code: tell(facts, code) for code in languages}
@@ -78,11 +78,12 @@ def story_records(facts: StoryFacts, languages: Sequence[str]) -> Iterator[JSON]
             _questions(facts, story, draw),
             _conversation(facts, story),
         )
-        for number, (name, inputs, output) in enumerate(found):
+        for number, (name, kind, inputs, output) in enumerate(found):
             yield {
                 "id": f"{story.id}-{number}",
                 "language": code,
                 "task": name,
+                "kind": kind,
                 "inputs": dict(inputs),
                 "output": output,
                 "messages": _messages(name, inputs, output, code),
@@ -90,8 +91,8 @@ def story_records(facts: StoryFacts, languages: Sequence[str]) -> Iterator[JSON]
             }
 
 
-_Found = Iterator[tuple[str, Inputs, str]]
-"""Task, inputs, output."""
+_Found = Iterator[tuple[str, str, Inputs, str]]
+"""Task, kind, inputs, output."""
 
 
 def _passage(facts: StoryFacts, code: str, number: int) -> str:
@@ -103,18 +104,19 @@ def _translations(facts: StoryFacts, story: Story, to: str) -> _Found:
     code = story.language
     for number in range(len(ORDER)):
         inputs = {"text": _passage(facts, code, number), "to": to, "from": code}
-        yield "translation", inputs, _passage(facts, to, number)
+        yield "translation", "translation", inputs, _passage(facts, to, number)
     inputs = {"text": story.facts["summary"], "to": to, "from": code}
-    yield "translation", inputs, tell(facts, to).facts["summary"]
+    yield "translation", "translation", inputs, tell(facts, to).facts["summary"]
 
 
 def _texts(facts: StoryFacts, story: Story) -> _Found:
-    yield "summarization", {"text": story.text}, story.facts["summary"]
+    yield "summarization", "summarization", {"text": story.text}, story.facts["summary"]
     moods = language_of(story.language).mood
     inputs = {"text": story.text, "labels": ", ".join(moods.values())}
-    yield "sentiment", inputs, story.facts["mood"]
+    yield "sentiment", "sentiment", inputs, story.facts["mood"]
     opening = _passage(facts, story.language, 0)
-    yield "creative_writing", {"text": opening}, story.text[len(opening) :].strip()
+    rest = story.text[len(opening) :].strip()
+    yield "creative_writing", "creative_writing", {"text": opening}, rest
 
 
 def _questions(facts: StoryFacts, story: Story, draw: random.Random) -> _Found:
@@ -128,7 +130,7 @@ def _questions(facts: StoryFacts, story: Story, draw: random.Random) -> _Found:
             name = words.spell(words.lexicon[draw.choice(others)].text)
             answer = NO_ANSWER[story.language]
         asked = question.format(name=name)
-        yield "question_answering", {"question": asked, "context": story.text}, answer
+        yield "question_answering", kind, {"question": asked, "context": story.text}, answer
 
 
 def _conversation(facts: StoryFacts, story: Story) -> _Found:
@@ -142,7 +144,7 @@ def _conversation(facts: StoryFacts, story: Story) -> _Found:
         text = asked if number else f"{story.text}\n\n{asked}"
         answer = story.facts[kind]
         if number == len(kinds) - 1:
-            yield "dialogue", {"text": text, "history": write_turns(turns)}, answer
+            yield "dialogue", kind, {"text": text, "history": write_turns(turns)}, answer
         turns += [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
 
 

@@ -10,7 +10,8 @@ Shapes: N rows, D width, H heads, K heads of keys and values, d width of a head,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, query (N, H, d), key (N, K, d), value (N, K, d)) -> (N, H d)."""
+Add = Callable[[int, str, torch.Tensor, torch.Tensor], torch.Tensor]
+"""(layer, map, inputs (N, I), outputs (N, O)) -> (N, O), with what adapters add: see `adapters`."""
+
+
+def nothing(layer: int, part: str, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+    """Adds nothing."""
+    return outputs
 
 
 class Network(Protocol):
@@ -36,13 +44,51 @@ class Network(Protocol):
     scale: float
     dtype: torch.dtype
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attend: Attend,
+        add: Add | None = None,
+    ) -> torch.Tensor:
         """ids and positions: (N,) -> (N, D), what the last layer puts out."""
         ...
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """(N, D) -> (N, V), float32."""
         ...
+
+
+Placed = tuple[tuple[int, str], int, int]
+"""The layer and the map in it, the first of the outputs meant, and how many the map has."""
+_MAPS = {"qkv": 1, "out": 2, "up": 4, "down": 5}
+"""Where each map stands in a layer."""
+_GPT2_PARTS = {
+    "attn.c_attn": "qkv",
+    "attn.c_proj": "out",
+    "mlp.c_fc": "up",
+    "mlp.c_proj": "down",
+}
+_LLAMA_PARTS = {
+    "self_attn.q_proj": "qkv",
+    "self_attn.k_proj": "qkv",
+    "self_attn.v_proj": "qkv",
+    "self_attn.o_proj": "out",
+    "mlp.gate_proj": "up",
+    "mlp.up_proj": "up",
+    "mlp.down_proj": "down",
+}
+
+
+def _placed(
+    name: str, pattern: str, parts: Mapping[str, str], layers: Sequence[Any]
+) -> Placed | None:
+    found = re.fullmatch(pattern, name)
+    part = parts.get(found[2]) if found else None
+    if found is None or part is None:
+        return None
+    number = int(found[1])
+    return (number, part), 0, len(layers[number][_MAPS[part]][0])
 
 
 Linear = tuple[torch.Tensor, torch.Tensor | None]
@@ -93,20 +139,35 @@ class GPT2Network:
     def _norm(self, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
         return part.weight.detach().to(self.dtype), part.bias.detach().to(self.dtype)
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attend: Attend,
+        add: Add | None = None,
+    ) -> torch.Tensor:
+        add = add or nothing
         linear, norm = functional.linear, functional.layer_norm
         x = self.words[ids] + self.places[positions]
         shape = (x.shape[-1],)
         for number, (before, qkv, out, middle, up, down) in enumerate(self.layers):
-            rows = linear(norm(x, shape, *before, self.eps), *qkv)
+            rows = norm(x, shape, *before, self.eps)
+            rows = add(number, "qkv", rows, linear(rows, *qkv))
             query, key, value = rows.view(len(ids), 3, self.heads, self.width).unbind(1)
-            x = x + linear(attend(number, query, key, value), *out)
-            rows = linear(norm(x, shape, *middle, self.eps), *up)
-            x = x + linear(functional.gelu(rows, approximate="tanh"), *down)
+            rows = attend(number, query, key, value)
+            x = x + add(number, "out", rows, linear(rows, *out))
+            rows = norm(x, shape, *middle, self.eps)
+            rows = add(number, "up", rows, linear(rows, *up))
+            rows = functional.gelu(rows, approximate="tanh")
+            x = x + add(number, "down", rows, linear(rows, *down))
         return norm(x, shape, *self.last, self.eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return functional.linear(hidden, self.output).float()
+
+    def place_of(self, name: str) -> Placed | None:
+        """Where the outputs of transformers' layer of that name are here."""
+        return _placed(name, r"transformer\.h\.(\d+)\.(\w+\.\w+)", _GPT2_PARTS, self.layers)
 
 
 class LlamaNetwork:
@@ -149,23 +210,44 @@ class LlamaNetwork:
         left, right = x.chunk(2, dim=-1)
         return (x * cos + torch.cat([-right, left], dim=-1) * sin).to(self.dtype)
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attend: Attend,
+        add: Add | None = None,
+    ) -> torch.Tensor:
+        add = add or nothing
         linear, norm = functional.linear, functional.rms_norm
         x = self.words[ids]
         shape = (x.shape[-1],)
         cos, sin = self.cos[positions], self.sin[positions]
         split = self.heads, self.shared, self.shared
         for number, (before, qkv, out, middle, up, down) in enumerate(self.layers):
-            rows = linear(norm(x, shape, before, self.eps), *qkv)
+            rows = norm(x, shape, before, self.eps)
+            rows = add(number, "qkv", rows, linear(rows, *qkv))
             query, key, value = rows.view(len(ids), -1, self.width).split(split, dim=1)
             query, key = self._turned(query, cos, sin), self._turned(key, cos, sin)
-            x = x + linear(attend(number, query, key, value), *out)
-            gate, rows = linear(norm(x, shape, middle, self.eps), *up).chunk(2, dim=-1)
-            x = x + linear(functional.silu(gate) * rows, *down)
+            rows = attend(number, query, key, value)
+            x = x + add(number, "out", rows, linear(rows, *out))
+            rows = norm(x, shape, middle, self.eps)
+            gate, rows = add(number, "up", rows, linear(rows, *up)).chunk(2, dim=-1)
+            rows = functional.silu(gate) * rows
+            x = x + add(number, "down", rows, linear(rows, *down))
         return norm(x, shape, self.last, self.eps)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         return functional.linear(hidden, self.output).float()
+
+    def place_of(self, name: str) -> Placed | None:
+        """Where the outputs of transformers' layer of that name are here."""
+        found = _placed(name, r"model\.layers\.(\d+)\.(\w+\.\w+)", _LLAMA_PARTS, self.layers)
+        if found is None:
+            return None
+        place, _, size = found
+        heads, shared = self.heads * self.width, self.shared * self.width
+        first = {"k_proj": heads, "v_proj": heads + shared, "up_proj": size // 2}
+        return place, first.get(name.rpartition(".")[2], 0), size
 
 
 class AnyNetwork:
@@ -187,7 +269,14 @@ class AnyNetwork:
         AttentionMaskInterface.register(_NAME, sdpa_mask)
         model.set_attn_implementation(_NAME)
 
-    def hidden(self, ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+    def hidden(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        attend: Attend,
+        add: Add | None = None,
+    ) -> torch.Tensor:
+        assert add is None, "adapters are served over networks that are written out"
         found = self.model.base_model(
             input_ids=ids[None],
             position_ids=positions[None],

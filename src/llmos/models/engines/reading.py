@@ -10,11 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 from torch.nn import functional
 
 from llmos.models.engines import shared_context
 from llmos.models.engines.batches import padded
-from llmos.models.engines.engine import Likelihood, UnsupportedError
+from llmos.models.engines.engine import Likelihood, TokenLogprob, UnsupportedError
 from llmos.models.engines.loading import Loaded
 from llmos.models.engines.shared_context import of_logits
 from llmos.models.framing import source_tokens
@@ -55,6 +56,30 @@ def framed(loaded: Loaded, text: str) -> list[int]:
     excess = max(0, len(ids) - loaded.context_length)
     end = len(ids) - after
     return (ids[: end - excess] + ids[end:]) or [loaded.words.end]
+
+
+@torch.no_grad()
+def prompt_logprobs(loaded: Loaded, ids: Sequence[int], top: int) -> list[TokenLogprob | None]:
+    """How likely a decoder held each token of a prompt after those before it; None: the first.
+
+    `top`: how many of the likeliest tokens to tell at each place.
+    """
+    if loaded.kind != "decoder":
+        raise UnsupportedError(f"{loaded.folder} is no decoder, which alone predicts its prompt")
+    tensor = torch.tensor([list(ids)], device=loaded.model.device)
+    values = loaded.model(input_ids=tensor, use_cache=False).logits[0].float().log_softmax(-1)
+    tokenizer = loaded.words.tokenizer
+    rows = zip(values[:-1], ids[1:], strict=True)
+    return [None, *(token_logprob(tokenizer, row, token, top) for row, token in rows)]
+
+
+def token_logprob(tokenizer: Tokenizer, likely: torch.Tensor, token: int, top: int) -> TokenLogprob:
+    """What is told of a token. `likely`: (V,), log-probabilities."""
+    best = likely.topk(min(top, len(likely)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    told = tuple((tokenizer.decode([i], skip_special_tokens=False), value) for i, value in pairs)
+    own = tokenizer.decode([token], skip_special_tokens=False)
+    return TokenLogprob(own, float(likely[token]), told)
 
 
 @torch.no_grad()

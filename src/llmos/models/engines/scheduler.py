@@ -17,7 +17,9 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from llmos.errors import ModelError
+from llmos.models.engines.adapters import Adapter
 from llmos.models.engines.engine import Decoding, Piece, TokenLogprob
+from llmos.models.engines.reading import token_logprob
 from llmos.models.engines.sampling import Sampler, choose
 from llmos.models.engines.slots import CHUNK, Slots
 
@@ -47,6 +49,7 @@ class Text:
     limit: int
     sampler: Sampler
     deliver: Deliver
+    adapter: Adapter | None = None
     is_cancelled: bool = False
     decoder: DecodeStream = field(default_factory=lambda: DecodeStream(skip_special_tokens=True))
     told: int = 0  # characters that were delivered
@@ -129,7 +132,7 @@ class Scheduler:
             text = self._waiting.popleft()
             if not text.is_cancelled:
                 room -= min(CHUNK, len(text.prompt))
-                self._running[self._slots.begin(text.prompt)] = text
+                self._running[self._slots.begin(text.prompt, text.adapter)] = text
 
     @torch.inference_mode()
     def _step(self, tokens: dict[int, int]) -> dict[int, int]:
@@ -184,12 +187,7 @@ class Scheduler:
 
     def _logprob(self, text: Text, token: int, likely: torch.Tensor) -> TokenLogprob:
         """The model's own: before temperature, penalties and the like. `likely`: (V,)."""
-        decode = self._tokenizer.decode
-        best = likely.topk(min(text.decoding.logprobs or 0, len(likely)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        top = tuple((decode([i], skip_special_tokens=False), value) for i, value in pairs)
-        own = decode([token], skip_special_tokens=False)
-        return TokenLogprob(own, float(likely[token]), top)
+        return token_logprob(self._tokenizer, likely, token, text.decoding.logprobs or 0)
 
     def _free(self, key: int) -> None:
         del self._running[key]

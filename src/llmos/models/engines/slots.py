@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
+from llmos.models.engines.adapters import Adapter, Added
 from llmos.models.engines.networks import Network, attend_causally
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Slots(Protocol):
 
     size: int
 
-    def begin(self, prompt: Sequence[int]) -> int:
-        """Take a slot for a new text; its key."""
+    def begin(self, prompt: Sequence[int], adapter: Adapter | None = None) -> int:
+        """Take a slot for a new text, written with an adapter; its key."""
         ...
 
     def step(self, tokens: Mapping[int, int]) -> tuple[list[int], torch.Tensor]:
@@ -64,10 +65,13 @@ class DecoderSlots:
         self._order: list[int] = []  # the key of the text in each place
         self._lengths: dict[int, int] = {}
         self._unread: dict[int, Sequence[int]] = {}
+        self._adapters: dict[int, Adapter] = {}
         self._next_key = 0
 
-    def begin(self, prompt: Sequence[int]) -> int:
+    def begin(self, prompt: Sequence[int], adapter: Adapter | None = None) -> int:
         key, self._next_key = self._next_key, self._next_key + 1
+        if adapter is not None:
+            self._adapters[key] = adapter
         self._order.append(key)
         self._lengths[key] = 0
         self._unread[key] = prompt
@@ -83,6 +87,7 @@ class DecoderSlots:
         self._order.pop()
         del self._lengths[key]
         self._unread.pop(key, None)
+        self._adapters.pop(key, None)
 
     @torch.inference_mode()
     def step(self, tokens: Mapping[int, int]) -> tuple[list[int], torch.Tensor]:
@@ -90,6 +95,7 @@ class DecoderSlots:
         places = [place for place, _ in running]
         ids = [tokens[key] for _, key in running]
         positions = [self._lengths[key] for _, key in running]
+        keys = [key for _, key in running]  # of each row
         parts: list[tuple[int, int, int]] = []  # place, from, until
         ends, told = list(range(len(ids))), [key for _, key in running]
         for place, key in enumerate(self._order):
@@ -100,6 +106,7 @@ class DecoderSlots:
             parts.append((place, start, stop))
             ids += prompt[start:stop]
             positions += range(start, stop)
+            keys += [key] * (stop - start)
             self._lengths[key] = stop
             if stop == len(prompt):
                 del self._unread[key]
@@ -110,11 +117,17 @@ class DecoderSlots:
         if not ids:
             return [], torch.empty(0, 0)
         attend = _Attention(self, places, positions[: len(places)], parts)
-        hidden = self.network.hidden(self._tensor(ids), self._tensor(positions), attend)
+        rows = self._tensor(ids), self._tensor(positions)
+        hidden = self.network.hidden(*rows, attend, self._added(keys))
         if not ends:
             return [], torch.empty(0, 0)
-        rows = hidden if len(ends) == len(ids) else hidden[self._tensor(ends)]
-        return told, self.network.logits(rows).cpu()
+        last = hidden if len(ends) == len(ids) else hidden[self._tensor(ends)]
+        return told, self.network.logits(last).cpu()
+
+    def _added(self, keys: Sequence[int]) -> Added | None:
+        if not self._adapters:
+            return None
+        return Added([self._adapters.get(key) for key in keys], self.device)
 
     def _tensor(self, values: Sequence[int]) -> torch.Tensor:
         return torch.tensor(values, device=self.device)
@@ -209,7 +222,8 @@ class Seq2SeqSlots:
         self._new: dict[int, Sequence[int]] = {}
         self._next_key = 0
 
-    def begin(self, prompt: Sequence[int]) -> int:
+    def begin(self, prompt: Sequence[int], adapter: Adapter | None = None) -> int:
+        assert adapter is None, "adapters are served over decoders"
         key, self._next_key = self._next_key, self._next_key + 1
         self._new[key] = prompt
         return key

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, Literal
 
 import torch
 
-from llmos.errors import ModelError, UsageError
-from llmos.models.engines import writing
+from llmos.errors import UsageError
+from llmos.models.engines import reading, writing
+from llmos.models.engines.adapters import Adapter, load_adapter, streamed, written
 from llmos.models.engines.engine import Decoding, Piece, Request, TokenLogprob, UnsupportedError
 from llmos.models.engines.grammar import Grammars
 from llmos.models.engines.local import LocalEngine
@@ -26,6 +26,8 @@ from llmos.models.engines.slots import DecoderSlots, Seq2SeqSlots, Slots
 from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.watermark import watermark
 
+Echoed = tuple[str, int, TokenLogprob | None]
+"""A token of a prompt, where it begins (characters), and how likely it was; None: the first."""
 Precision = Literal["auto", "fp32", "bf16"]
 CACHE_BYTES = 2 << 30
 """Keys and values that all slots hold together at most, were each of them full."""
@@ -50,10 +52,14 @@ class TransformersEngine(LocalEngine):
         loaded = self._loaded
         self.precision: str = "fp32"
         self._scheduler: Scheduler | None = None
+        self._slots: Slots | None = None
         if self.kind != "encoder":
-            room = self._decoder_slots(slots, precision) if self.kind == "decoder" else None
+            is_decoder = self.kind == "decoder"
+            self._slots = (
+                self._decoder_slots(slots, precision) if is_decoder else self._seq2seq_slots(slots)
+            )
             self._scheduler = Scheduler(
-                room or self._seq2seq_slots(slots),
+                self._slots,
                 loaded.words.tokenizer,
                 loaded.ends,
                 waiting=waiting,
@@ -87,7 +93,13 @@ class TransformersEngine(LocalEngine):
         """How many texts wait for a slot."""
         return self._scheduler.waiting if self._scheduler else 0
 
-    def submit(self, request: Request, deliver: Deliver) -> Text:
+    def adapter(self, folder: Path) -> Adapter:
+        """The adapter in a folder, for `submit`. Raises as `adapters.load_adapter`."""
+        if not isinstance(self._slots, DecoderSlots):
+            raise UnsupportedError(f"adapters are served over decoders, and {self.name} is none")
+        return load_adapter(folder, self._loaded.model, self._slots.network)
+
+    def submit(self, request: Request, deliver: Deliver, adapter: Adapter | None = None) -> Text:
         """Have a text written; its pieces go to `deliver`, which is called in another thread.
 
         Raises `UsageError` for what does not fit the model, `UnsupportedError` for what this
@@ -104,6 +116,7 @@ class TransformersEngine(LocalEngine):
             writing.room(self._loaded, prompt, request.decoding),
             self._sampler(request.decoding, prompt),
             deliver,
+            adapter,
         )
         self._scheduler.submit(text)
         return text
@@ -112,18 +125,7 @@ class TransformersEngine(LocalEngine):
         if request.decoding.num_beams > 1:
             yield from self.write([request])
             return
-        pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
-        text = self.submit(request, pieces.put)
-        try:
-            while True:
-                piece = pieces.get()
-                if isinstance(piece, ModelError):
-                    raise piece
-                yield piece
-                if piece.finish:
-                    return
-        finally:
-            text.cancel()
+        yield from streamed(self.submit, request)
 
     def write(self, requests: Sequence[Request]) -> list[Piece]:
         in_batches = [at for at, r in enumerate(requests) if self._is_for_batches(r.decoding)]
@@ -131,10 +133,7 @@ class TransformersEngine(LocalEngine):
             zip(in_batches, super().write([requests[at] for at in in_batches]), strict=True)
         )
         alone = [at for at in range(len(requests)) if at not in found]
-        for start in range(0, len(alone), _AT_ONCE):
-            # All are begun before the first is waited for.
-            begun = {at: self._begun(requests[at]) for at in alone[start : start + _AT_ONCE]}
-            found |= {at: _joined(pieces) for at, pieces in begun.items()}
+        found |= zip(alone, written(self.submit, [requests[at] for at in alone]), strict=True)
         return [found[at] for at in range(len(requests))]
 
     def _is_for_batches(self, decoding: Decoding) -> bool:
@@ -149,11 +148,6 @@ class TransformersEngine(LocalEngine):
         )
         return self.kind == "encoder-decoder" and decoding == plain
 
-    def _begun(self, request: Request) -> SimpleQueue[Piece | ModelError]:
-        pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
-        self.submit(request, pieces.put)
-        return pieces
-
     def prompt_tokens(self, request: Request) -> list[int]:
         """The ids that the model reads."""
         if request.messages:
@@ -167,6 +161,32 @@ class TransformersEngine(LocalEngine):
         if not request.prompt:
             raise UsageError("the prompt has no tokens: give one or more")
         return list(request.prompt)
+
+    def echo(self, prompt: str | tuple[int, ...], top: int) -> list[Echoed]:
+        """The tokens of a prompt, each with how likely it was after those before it.
+
+        Raises `UsageError` for a prompt over the context, `UnsupportedError` for no decoder.
+        """
+        ids = self.prompt_tokens(Request(prompt=prompt))
+        if len(ids) > self.context_length:
+            raise UsageError(
+                f"a prompt of {len(ids)} tokens does not fit the context of "
+                f"{self.context_length}: shorten it"
+            )
+        with self._lock:
+            found = reading.prompt_logprobs(self._loaded, ids, top)
+        tokenizer = self._loaded.words.tokenizer
+        if isinstance(prompt, str):
+            encoding = tokenizer.encode(prompt, add_special_tokens=False)
+            first = len(ids) - len(encoding.ids)  # behind the token that begins a document
+            starts = [start for start, _ in encoding.offsets]
+        else:
+            ends = [
+                len(tokenizer.decode(ids[:n], skip_special_tokens=False)) for n in range(len(ids))
+            ]
+            first, starts = 0, ends
+        names = [tokenizer.decode([i], skip_special_tokens=False) for i in ids[first:]]
+        return list(zip(names, starts, found[first:], strict=True))
 
     def close(self) -> None:
         """End the thread; texts that are not finished get a `ClosedError`."""
@@ -187,10 +207,6 @@ class TransformersEngine(LocalEngine):
         return int(self._loaded.model.config.get_text_config().vocab_size)
 
 
-_AT_ONCE = 256
-"""Texts that one call has waiting: fewer than may wait."""
-
-
 def check(decoding: Decoding) -> None:
     """Raise `UsageError` for a setting that is out of range."""
     ranges = {
@@ -206,25 +222,6 @@ def check(decoding: Decoding) -> None:
         value = getattr(decoding, name)
         if value is not None and not low <= value <= high:
             raise UsageError(f"{name} {value} is out of range: use {low:g} to {high:g}")
-
-
-def _joined(pieces: SimpleQueue[Piece | ModelError]) -> Piece:
-    texts: list[str] = []
-    logprobs: list[TokenLogprob] = []
-    while True:
-        piece = pieces.get()
-        if isinstance(piece, ModelError):
-            raise piece
-        texts.append(piece.text)
-        logprobs += piece.logprobs
-        if piece.finish:
-            return Piece(
-                "".join(texts),
-                tuple(logprobs),
-                piece.finish,
-                piece.prompt_tokens,
-                piece.new_tokens,
-            )
 
 
 def _has_bf16() -> bool:

@@ -1,0 +1,54 @@
+"""Completions that repeat their prompt (`echo`), with the log-probabilities of its tokens.
+
+So evaluation asks a service how likely a text is: `RemoteEngine.likelihoods`, lm-evaluation-harness
+(`local-completions`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, cast, runtime_checkable
+
+from starlette.concurrency import run_in_threadpool
+
+from llmos.models.engines.engine import Engine, Piece
+from llmos.models.engines.transformers_engine import Echoed
+from llmos.serving.answers import Form, usage_of
+from llmos.serving.errors import APIError
+
+
+@runtime_checkable
+class Echoing(Protocol):
+    """An engine that tells how likely its prompt is."""
+
+    def echo(self, prompt: str | tuple[int, ...], top: int) -> list[Echoed]: ...
+
+
+async def echoed(engine: Engine, prompt: str | tuple[int, ...], top: int | None) -> list[Echoed]:
+    """The tokens of a prompt. Raises `APIError` for an engine that does not tell."""
+    if not isinstance(engine, Echoing):
+        raise APIError("this model's engine has no echo: leave it out", param="echo")
+    return await run_in_threadpool(engine.echo, prompt, top or 0)
+
+
+def echo_answer(
+    form: Form, prompts: list[list[Echoed]], pieces: list[Piece], *, with_logprobs: bool
+) -> dict[str, Any]:
+    """The answer: each prompt, and behind it the new text (an empty piece where there is none)."""
+    choices = []
+    for index, (tokens, piece) in enumerate(zip(prompts, pieces, strict=True)):
+        before = "".join(name for name, _, _ in tokens)
+        choice = cast(dict[str, Any], form.choice(index, piece, is_chunk=False, offset=len(before)))
+        choice["text"] = before + choice["text"]
+        if with_logprobs:
+            told = [one for _, _, one in tokens]
+            columns: dict[str, list[Any]] = {
+                "tokens": [name for name, _, _ in tokens],
+                "token_logprobs": [None if one is None else one.logprob for one in told],
+                "top_logprobs": [None if one is None else dict(one.top) for one in told],
+                "text_offset": [at for _, at, _ in tokens],
+            }
+            new = choice["logprobs"] or {}
+            choice["logprobs"] = {k: [*values, *new.get(k, [])] for k, values in columns.items()}
+        choices.append(choice)
+    usage = usage_of(pieces, len(pieces))
+    return {**form.head(form.whole), "choices": choices, "usage": usage}
