@@ -17,10 +17,13 @@ from typing import Any
 
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 
 from llmos.models.engines.engine import Decoding, Request
+from llmos.models.engines.remote import RemoteEngine
 from llmos.models.engines.transformers_engine import TransformersEngine
 from llmos.serving.app import Settings, create_app
+from llmos.serving.opening import open_all
 
 Engines = Callable[..., TransformersEngine]
 MESSAGES: Any = [{"role": "user", "content": "the tree"}]
@@ -106,6 +109,27 @@ def test_langchain(server: tuple[int, TransformersEngine]) -> None:
     )
     assert isinstance(model.invoke("the tree").content, str)
     assert "".join(chunk.content for chunk in model.stream("the tree")) is not None
+
+
+def test_a_server_before_another_gives_the_same(server: tuple[int, TransformersEngine]) -> None:
+    port, engine = server
+    engines = open_all({"far": f"http://127.0.0.1:{port}/v1#chat"}, 2, "fp32")
+    body = {"model": "far", "messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+    with TestClient(create_app(engines, Settings())) as client:
+        answer = client.post("/v1/chat/completions", json=body).json()
+        listed = client.get("/v1/models").json()["data"]
+    request = Request(messages=tuple(MESSAGES), decoding=Decoding(max_new_tokens=8))
+    assert answer["choices"][0]["message"]["content"] == engine.write([request])[0].text
+    assert (listed[0]["kind"], listed[0]["max_model_len"]) == ("decoder", engine.context_length)
+
+
+def test_a_remote_engine_scores_through_echo(server: tuple[int, TransformersEngine]) -> None:
+    port, engine = server
+    pairs = [("the tree", " and the house"), ("the", " street 水"), ("in a ", "house")]
+    found = RemoteEngine(f"http://127.0.0.1:{port}/v1#chat").likelihoods(pairs)
+    for one, expected in zip(found, engine.likelihoods(pairs), strict=True):
+        assert one.logprob == pytest.approx(expected.logprob, abs=1e-3)
+        assert (one.tokens, one.is_greedy) == (expected.tokens, expected.is_greedy)
 
 
 @pytest.mark.parametrize("stream", [True, False])

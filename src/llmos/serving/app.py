@@ -57,13 +57,15 @@ T = TypeVar("T")
 class Settings:
     """keys: none, and everybody may ask; per_minute: requests of each key or address, 0: any;
 
-    seconds: that a text may take; watermark: every text gets one, asked for or not.
+    seconds: that a text may take; body_seconds: that a client may pause while it sends a request;
+    watermark: every text gets one, asked for or not.
     """
 
     keys: frozenset[str] = frozenset()
     per_minute: int = 0
     most_bytes: int = 4 << 20
     seconds: float = 300.0
+    body_seconds: float = 20.0
     watermark: bool = False
 
 
@@ -214,6 +216,7 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
         keys=settings.keys,
         per_minute=settings.per_minute,
         most_bytes=settings.most_bytes,
+        seconds=settings.body_seconds,
     )
     app.add_middleware(_Counting, metrics=server.metrics)
 

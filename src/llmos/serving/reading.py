@@ -6,10 +6,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from threading import Thread
+from threading import BoundedSemaphore, Thread
 
 from llmos.errors import ModelError
 from llmos.models.engines.engine import Engine, Piece, Request
+from llmos.models.engines.scheduler import BusyError
 from llmos.serving.metrics import Metrics
 
 READ_BEHIND = 4096
@@ -82,6 +83,8 @@ def _begin(
     if submit is not None:
         cancel: Callable[[], None] = submit(request, put).cancel
         return cancel
+    if not _room.acquire(blocking=False):
+        raise BusyError(f"{_MOST} texts are under way already: try again later")
     closed = False
 
     def close() -> None:
@@ -90,13 +93,22 @@ def _begin(
 
     def work() -> None:
         try:
-            for piece in engine.stream(request):
-                put(piece)
-                if closed or piece.finish:
-                    return
+            with _at_once:
+                for piece in engine.stream(request):
+                    put(piece)
+                    if closed or piece.finish:
+                        return
             put(ModelError("the engine ended without an end of the text"))
         except Exception as error:  # handed to the reader
             put(error)
+        finally:
+            _room.release()
 
     Thread(target=work, daemon=True).start()
     return close
+
+
+_MOST = 1024
+"""Texts of engines without a scheduler of their own that are written or wait, in a thread each."""
+_room = BoundedSemaphore(_MOST)
+_at_once = BoundedSemaphore(64)
