@@ -34,6 +34,23 @@ def test_the_model_is_trained_on_what_a_task_asks(scripted: Any) -> None:
     assert asked == set(TASKS) - {"code"}
 
 
+def test_a_joined_conversation_asks_the_same_with_the_story_once() -> None:
+    for index in range(6):
+        facts = sample_story(2, index)
+        apart = list(story_records(facts, LANGUAGES))
+        joined = list(story_records(facts, LANGUAGES, joined=True))
+        for code in LANGUAGES:
+            (talk,) = (one for one in joined if one["kind"] == "joined" and one["language"] == code)
+            answers = [m["content"] for m in talk["messages"] if m["role"] == "assistant"]
+            about = ("question_answering", "sentiment", "summarization")
+            alone = [r for r in apart if r["task"] in about and r["language"] == code]
+            assert sorted(answers) == sorted(record["output"] for record in alone)
+            story = tell(facts, code).text
+            asked = [m["content"] for m in talk["messages"] if m["role"] == "user"]
+            assert [story in one for one in asked] == [True] + [False] * (len(asked) - 1)
+            assert asked[0] in {record["messages"][0]["content"] for record in alone}
+
+
 def test_answers_are_the_facts_and_absent_people_have_none() -> None:
     absent = total = 0
     for index in range(20):

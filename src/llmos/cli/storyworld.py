@@ -30,12 +30,22 @@ def write(
 
 @app.command()
 def tasks(
-    folder: Folder, stories: Stories, langs: Langs = ALL, seed: Seed = 0, start: Start = 0
+    folder: Folder,
+    stories: Stories,
+    langs: Langs = ALL,
+    seed: Seed = 0,
+    start: Start = 0,
+    joined: Annotated[
+        bool,
+        typer.Option(
+            "--joined", help="What is asked of a story as one conversation: shorter, to train on."
+        ),
+    ] = False,
 ) -> None:
     """Write records that teach or judge every task about the stories, from their facts."""
     from llmos.tasks.storyworld import write_records
 
-    _tell(write_records(folder, stories, _codes(langs), seed=seed, start=start))
+    _tell(write_records(folder, stories, _codes(langs), seed=seed, start=start, joined=joined))
 
 
 def _codes(langs: str) -> list[str]:

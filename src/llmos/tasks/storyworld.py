@@ -62,33 +62,60 @@ ABSENT = 0.15
 """The share of questions about somebody who is not in the story."""
 
 
-def story_records(facts: StoryFacts, languages: Sequence[str]) -> Iterator[JSON]:
+def story_records(
+    facts: StoryFacts, languages: Sequence[str], *, joined: bool = False
+) -> Iterator[JSON]:
     """The records of one story, as `llmos train` reads chats and evaluation reads pairs.
 
     Each has id, language, task, kind (of a question: who, where, ...; else the task), inputs,
     output and messages. What is asked depends on the story's seed and number alone.
+    joined: what is asked about the whole story is one conversation, in any order, which has no
+    inputs and output: the same answers in a quarter of the tokens, to train on.
     """
     draw = random.Random(f"storyworld tasks:{facts.seed}:{facts.index}")
     told = {code: tell(facts, code) for code in languages}
     for code, story in told.items():
         to = draw.choice([other for other in languages if other != code] or [code])
-        found = chain(
+        about = list(chain(_judged(story), _questions(facts, story, draw)))
+        rest = chain(
             _translations(facts, story, to) if to != code else (),
-            _texts(facts, story),
-            _questions(facts, story, draw),
+            _written(facts, story),
             _conversation(facts, story),
         )
-        for number, (name, kind, inputs, output) in enumerate(found):
+        head = {"language": code, "synthetic": True}
+        for number, (name, kind, inputs, output) in enumerate([*rest, *(() if joined else about)]):
             yield {
                 "id": f"{story.id}-{number}",
-                "language": code,
+                **head,
                 "task": name,
                 "kind": kind,
                 "inputs": dict(inputs),
                 "output": output,
                 "messages": _messages(name, inputs, output, code),
-                "synthetic": True,
             }
+        if joined:
+            draw.shuffle(about)
+            messages = list(_one_after_the_other(about, code, draw))
+            yield {
+                "id": f"{story.id}-joined", **head, "task": "dialogue", "kind": "joined",
+                "messages": messages,
+            }  # fmt: skip
+
+
+def _one_after_the_other(
+    asked: Sequence[tuple[str, str, Inputs, str]], language: str, draw: random.Random
+) -> Iterator[dict[str, str]]:
+    """The turns of a conversation about one text, which stands in the first one only."""
+    for number, (name, _, inputs, output) in enumerate(asked):
+        task = TASKS[name]
+        given = task.complete(inputs)
+        if number:
+            given |= {task.long.name: ""}
+        words = fill(task.chat[language], task.values(given, language)).strip()
+        if number and "question" in given and draw.random() < 0.5:
+            words = given["question"]  # as people ask on
+        yield {"role": "user", "content": words}
+        yield {"role": "assistant", "content": output}
 
 
 _Found = Iterator[tuple[str, str, Inputs, str]]
@@ -109,11 +136,14 @@ def _translations(facts: StoryFacts, story: Story, to: str) -> _Found:
     yield "translation", "translation", inputs, tell(facts, to).facts["summary"]
 
 
-def _texts(facts: StoryFacts, story: Story) -> _Found:
+def _judged(story: Story) -> _Found:
     yield "summarization", "summarization", {"text": story.text}, story.facts["summary"]
     moods = language_of(story.language).mood
     inputs = {"text": story.text, "labels": ", ".join(moods.values())}
     yield "sentiment", "sentiment", inputs, story.facts["mood"]
+
+
+def _written(facts: StoryFacts, story: Story) -> _Found:
     opening = _passage(facts, story.language, 0)
     rest = story.text[len(opening) :].strip()
     yield "creative_writing", "creative_writing", {"text": opening}, rest
@@ -159,13 +189,19 @@ def _messages(name: str, inputs: Inputs, output: str, language: str) -> list[dic
 
 
 def write_records(
-    folder: Path, stories: int, languages: Sequence[str], seed: int = 0, start: int = 0
+    folder: Path,
+    stories: int,
+    languages: Sequence[str],
+    seed: int = 0,
+    start: int = 0,
+    *,
+    joined: bool = False,
 ) -> list[Path]:
     """Write the records of stories `start` to `start + stories - 1` as `<language>.jsonl`.
 
-    Two folders with ranges apart hold different stories: one to train on, one to judge by. Returns
-    the files, `card.json` last. Raises `UsageError` for numbers or languages that do not fit, and
-    for a folder that cannot be written.
+    Two folders with ranges apart hold different stories: one to train on, one to judge by. joined:
+    see `story_records`. Returns the files, `card.json` last. Raises `UsageError` for numbers or
+    languages that do not fit, and for a folder that cannot be written.
     """
     for code in languages:
         language_of(code)
@@ -173,7 +209,7 @@ def write_records(
         raise UsageError(f"{stories} stories from {start} in {', '.join(languages)}: do not fit")
     lines: dict[str, list[str]] = {code: [] for code in languages}
     for index in range(start, start + stories):
-        for record in story_records(sample_story(seed, index), languages):
+        for record in story_records(sample_story(seed, index), languages, joined=joined):
             lines[record["language"]].append(json.dumps(record, ensure_ascii=False) + "\n")
     card: JSON = {"name": "storyworld tasks", "synthetic": True, "languages": list(languages)}
     card |= {"licence": "CC0-1.0", "source": "LLMOS storyworld generator", "version": VERSION}
