@@ -94,8 +94,9 @@ def story_records(
                 "messages": _messages(name, inputs, output, code),
             }
         if joined:
-            draw.shuffle(about)
-            messages = list(_one_after_the_other(about, code, draw))
+            order = random.Random(f"storyworld joined:{story.id}")
+            order.shuffle(about)
+            messages = list(_one_after_the_other(about, code, order))
             yield {
                 "id": f"{story.id}-joined", **head, "task": "dialogue", "kind": "joined",
                 "messages": messages,
