@@ -20,11 +20,15 @@ caption small, .small { display: block; font-size: .85rem; font-weight: 400; opa
 th, td { border-top: 1px solid var(--line); padding: .4rem .6rem; text-align: start;
   vertical-align: top; overflow-wrap: anywhere; }
 td.number { font-variant-numeric: tabular-nums; white-space: nowrap; }
-thead th { background: var(--soft); }
+thead th { background: var(--soft); overflow-wrap: normal; }
 svg { height: 1rem; width: 8rem; vertical-align: middle; }
 svg line { stroke: var(--bar); stroke-width: 2; } svg circle { fill: var(--bar); }
 ul { margin: 0; padding-inline-start: 1.2rem; }
+nav dl { display: grid; gap: .4rem 1.2rem; grid-template-columns: max-content 1fr; }
+nav dt { font-weight: 600; } nav dd { margin: 0; }
+nav ul { display: flex; flex-wrap: wrap; gap: 0 1rem; list-style: none; padding: 0; }
 @media (max-width: 40rem) {
+  nav dl { display: block; }
   thead { position: absolute; clip-path: inset(50%); height: 1px; overflow: hidden; width: 1px; }
   tr { border: 1px solid var(--line); border-radius: .4rem; display: block; margin: .6rem 0; }
   tbody th, td { border: 0; display: flex; gap: .6rem; padding: .3rem .6rem; }
@@ -46,7 +50,7 @@ def page(board: Leaderboard, title: str = "Leaderboard") -> str:
         *_contents(board.tables),
     ]
     for (task, dataset), tables in groupby(board.tables, lambda one: (one.task, one.dataset)):
-        body.append(f'<h2 id="{_anchor(task, dataset)}">{escape(task)}: {escape(dataset)}</h2>')
+        body.append(f'<h2 id="{_anchor(task, dataset)}">{escape(_words(task))}: {escape(dataset)}</h2>')
         body += [_table(table) for table in tables]
     if board.refused:
         lines = (f"<li>{escape(reason)}</li>" for reason in board.refused.values())
@@ -64,10 +68,17 @@ def _contents(tables: Iterable[Table]) -> list[str]:
     parts = list(dict.fromkeys((one.task, one.dataset) for one in tables))
     if len(parts) < 2:
         return []
-    links = (
-        f'<li><a href="#{_anchor(*part)}">{escape(": ".join(part))}</a></li>' for part in parts
-    )
-    return [f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>']
+    rows = []
+    for task, some in groupby(parts, lambda part: part[0]):
+        links = " ".join(
+            f'<li><a href="#{_anchor(*part)}">{escape(part[1])}</a></li>' for part in some
+        )
+        rows.append(f"<dt>{escape(_words(task))}</dt><dd><ul>{links}</ul></dd>")
+    return [f'<nav aria-label="Contents"><dl>{"".join(rows)}</dl></nav>']
+
+
+def _words(task: str) -> str:
+    return task.replace("_", " ")
 
 
 def _anchor(task: str, dataset: str) -> str:
