@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmos.federation.verify import CANNOT_PROVE
+from llmos.provenance.run_checks import CANNOT_PROVE
 
 if TYPE_CHECKING:
     from tests.conftest import Joint
@@ -21,7 +21,7 @@ def test_a_sound_run_is_exit_code_0_and_says_what_it_cannot_prove(
     code, printed, error = llmos("verify", str(joint.folder))
     assert (code, error) == (0, "")
     lines = printed.splitlines()
-    assert sum(line.startswith("ok ") for line in lines) == 11 and "FAILED" not in printed
+    assert sum(line.startswith("ok ") for line in lines) == 12 and "FAILED" not in printed
     assert "verified: all of the above holds. What this cannot prove:" in lines
     for limit in CANNOT_PROVE:
         assert f"  - {limit}" in lines

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmos.errors import LedgerError, UsageError
-from llmos.federation.verify import CANNOT_PROVE, verify_run
+from llmos.federation.verify import verify_run
 from llmos.provenance.ledger import Ledger
+from llmos.provenance.run_checks import CANNOT_PROVE
 from llmos.provenance.signing import load_key
 from llmos.storage import sha256_hex
 

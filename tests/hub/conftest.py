@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from starlette.testclient import TestClient
 from llmos.hub.accounts import people
 from llmos.hub.accounts.rights import account_row
 from llmos.hub.api.app import HubApp
+from llmos.hub.api.routing import Route
 from llmos.hub.api.surface import ROUTES
+from llmos.hub.database import migrate
 from llmos.hub.database.tables import metadata
 from llmos.hub.hub import Hub
 from llmos.hub.settings import HubSettings
@@ -63,8 +65,22 @@ def open_hub(folder: Path, **settings: Any) -> Hub:
 
     database = Database(made.database_url)
     metadata.create_all(database.engine)
+    with database.write() as connection:
+        migrate.stamp(connection)
     database.close()
     return Hub(made)
+
+
+def world_in(folder: Path, routes: list[Route] = ROUTES, **settings: Any) -> World:
+    """An empty hub of these settings."""
+    hub = open_hub(folder, **settings)
+    return World(hub, TestClient(HubApp(hub, routes), raise_server_exceptions=False))
+
+
+@pytest.fixture(scope="session")
+def new_world() -> Callable[..., World]:
+    """Makes further hubs, with other settings: new_world(folder, signup="open"). Close them."""
+    return world_in
 
 
 @pytest.fixture

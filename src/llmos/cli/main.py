@@ -21,6 +21,7 @@ from llmos.cli import (
     evaluate,
     export,
     generate,
+    hub,
     leaderboard,
     recipe,
     runs,
@@ -49,6 +50,7 @@ First steps:
   llmos evaluate            judge a model; llmos leaderboard shows who is best
   llmos translate           put it to use; also summarize, ask, chat, classify, code, write
   llmos serve               answer over HTTP, as OpenAI's API does
+  llmos hub start           run a hub: share models, data sets, runs and results
 
 `llmos COMMAND --help` tells more of each."""
 
@@ -77,6 +79,7 @@ app.command()(export.export)
 app.command()(evaluate.evaluate)
 app.command("compare-results")(evaluate.compare_results)
 app.command()(leaderboard.leaderboard)
+app.add_typer(hub.app, name="hub")
 app.add_typer(storyworld.app, name="storyworld")
 
 

@@ -10,16 +10,14 @@ from llmos.errors import ModelError, UsageError
 from llmos.models.engines.engine import Engine
 from llmos.models.engines.opening import open_engine
 from llmos.models.folders import model_folder
-from llmos.records import JSON, canonical_json
-from llmos.storage import sha256_file, sha256_hex
+from llmos.provenance.results import MODEL_FILES, model_digest
+from llmos.records import JSON
+from llmos.storage import sha256_file
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _ARXIV = re.compile(r"(?:arxiv:)?(\d{4}\.\d{4,5}(?:v\d+)?)", re.IGNORECASE)
 _EVIDENCE = re.compile(r"^  (recipe_sha256|ledger_head): [\"']?([0-9a-f]{64})[\"']?$", re.MULTILINE)
 """As `provenance.cards` writes them."""
-_FILES = (".safetensors", ".json", ".model", ".txt", ".jinja")
-"""What makes a model: weights, configuration, tokenizer, the form of its chats."""
-_NOT_OURS = ("comparison.json", "curves.json")
 LINKS = ("card", "recipe", "ledger", "paper", "code")
 
 
@@ -91,12 +89,13 @@ def _evidence(card: Path) -> JSON:
 
 def model_sha256(folder: Path) -> str:
     """The hash of a model folder: of the names and the hashes of the files that make the model."""
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.is_file() and file.suffix in _FILES and file.name not in _NOT_OURS
+    return model_digest(
+        {
+            file.name: sha256_file(file)
+            for file in folder.iterdir()
+            if file.is_file() and file.suffix in MODEL_FILES
+        }
     )
-    return sha256_hex(canonical_json([[file.name, sha256_file(file)] for file in files]))
 
 
 def _link(text: str) -> tuple[str, str]:

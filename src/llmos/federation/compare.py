@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 
 from llmos.errors import TrainingError
-from llmos.federation.checks import mean_bits_per_byte
 from llmos.metrics.bootstrap import bootstrap_difference
 from llmos.models.arrays import Vector, get_weights, set_weights
 from llmos.models.scoring import Scores
+from llmos.provenance.manifests import mean_bits_per_byte
 from llmos.recipe import Recipe
 from llmos.records import JSON
 from llmos.storage import write_atomic

@@ -14,14 +14,7 @@ from typing import Any
 
 from llmos import __version__
 from llmos.errors import ProtocolError, UsageError
-from llmos.federation.checks import (
-    check_counts,
-    check_declined,
-    check_evaluation,
-    check_join,
-    check_update,
-    mean_bits_per_byte,
-)
+from llmos.federation.checks import check_counts, check_declined, check_update
 from llmos.federation.compression import CODECS
 from llmos.federation.origin import pin_model
 from llmos.federation.protocol import (
@@ -33,7 +26,6 @@ from llmos.federation.protocol import (
     put_blob,
     update_key,
 )
-from llmos.federation.state import RunState
 from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.federation.timing import Stopwatch
@@ -42,6 +34,8 @@ from llmos.models.disclosure import counts_from_bytes
 from llmos.models.tokenizer import tokenizer_from_bytes, tokenizer_to_bytes
 from llmos.models.vocabulary import Vocabulary, train_joint_tokenizer
 from llmos.provenance.ledger import Entry, Ledger
+from llmos.provenance.manifests import check_evaluation, check_join, mean_bits_per_byte
+from llmos.provenance.run_state import RunState
 from llmos.provenance.signing import open_key, verify
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl

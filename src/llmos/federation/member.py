@@ -37,11 +37,11 @@ from llmos.federation.protocol import (
     put_blob,
     update_key,
 )
-from llmos.federation.state import RunState
 from llmos.federation.timing import Stopwatch
 from llmos.models.arrays import Vector, get_weights, set_weights, vector_from_bytes
 from llmos.models.disclosure import counts_to_bytes
 from llmos.provenance.ledger import parse_entry
+from llmos.provenance.run_state import RunState
 from llmos.provenance.signing import open_key, sign
 from llmos.recipe import load_recipe
 from llmos.records import JSON, append_jsonl

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmos.federation.report import comparison_markdown
-from llmos.federation.state import RunState
 from llmos.metrics.perplexity import bits_per_byte, perplexity
 from llmos.models.families import HEADS
 from llmos.provenance.cards import CardMember, ModelCard
 from llmos.provenance.ledger import Entry
+from llmos.provenance.run_state import RunState
 from llmos.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from llmos.errors import ProtocolError
 from llmos.federation.protocol import Exchange, get_blob, put_blob
-from llmos.federation.state import RunState
 from llmos.models.arrays import get_weights, layout_of, vector_from_bytes, vector_to_bytes
 from llmos.models.frozen import get_frozen
+from llmos.provenance.run_state import RunState
 from llmos.records import JSON
 from llmos.training.workbench import Origin
 

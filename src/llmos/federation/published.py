@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmos.models.arrays import Layout, Vector, flatten, vector_to_bytes
+from llmos.models.arrays import Vector, flatten, vector_to_bytes
 from llmos.models.lora import A, B, adapter_name, low_rank_sum
+from llmos.provenance.layout import Layout
 
 Arrays = Mapping[str, Vector]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from llmos.errors import UsageError
-from llmos.federation.state import RunState
 from llmos.federation.timing import JOINT_PARTS
 from llmos.provenance.ledger import Entry, Ledger
+from llmos.provenance.run_state import RunState
 from llmos.recipe import Recipe
 from llmos.records import JSON, read_jsonl
 

@@ -6,7 +6,7 @@ machine. What was found is a list of checks; `cannot_prove` says what no such ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,32 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from llmos.errors import LedgerError, LLMOSError, StorageError, UsageError
-from llmos.federation.checks import check_evaluation, mean_bits_per_byte
 from llmos.federation.compression import CODECS
 from llmos.federation.exchange.directory import DirectoryExchange
 from llmos.federation.protocol import evaluation_key, fetch, get_blob, ledger_key, update_key
 from llmos.federation.published import holds_adapter, holds_model
-from llmos.federation.state import RunState
 from llmos.federation.strategies import make_strategy
 from llmos.federation.strategies.base import Contribution, normalised_weights
 from llmos.models.arrays import Vector, vector_from_bytes, vector_to_bytes
 from llmos.provenance.ledger import Entry, check_ledger, compare_heads
+from llmos.provenance.run_checks import (
+    ALONE,
+    ALONE_CANNOT_PROVE,
+    CANNOT_PROVE,
+    Check,
+    LedgerChecks,
+    fold,
+    member_objects,
+)
+from llmos.provenance.run_state import RunState
 from llmos.provenance.signing import verify
 from llmos.recipe import recipe_from_dict
 from llmos.records import canonical_json
 from llmos.storage import sha256_file, sha256_hex
 from llmos.training import evidence
 
-CANNOT_PROVE = (
-    "that members trained honestly, on the text that their data cards describe",
-    "that token counts, losses and evaluation sums are true: each is its member's signed word",
-    "that the members are who they say: keys were trusted when they were admitted",
-    "where a base comes from: its weights are pinned, not who made them of what",
-    "that nothing was tried in secret before this run, or left out of it",
-    "what logs and members' private state say, or that the comparison was trained as it states",
-)
-
 _KINDS = {"join": "join", "counts": "counts", "updates": "update", "evaluations": "evaluation"}
 _KINDS["closing"] = "closing"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was checked: what, how much of it, and the problems found."""
-
-    name: str
-    detail: str
-    problems: tuple[str, ...] = ()
 
 
 @dataclass
@@ -94,14 +84,15 @@ def verify_run(folder: Path | str, heads: Sequence[Path] = ()) -> Verification:
     )
     if not entries:
         return result
-    if entries[0].kind == evidence.FIRST:
-        result.checks += [Check(*found) for found in evidence.check_alone(folder, entries)]
-        result.cannot_prove = evidence.CANNOT_PROVE
+    if entries[0].kind == ALONE:
+        result.checks += evidence.check_alone(folder, entries)
+        result.cannot_prove = ALONE_CANNOT_PROVE
         return result
     state = RunState()
-    result.checks.append(_fold(entries, state))
+    result.checks.append(fold(entries, state))
     run = _Run(folder, entries, state)
     result.checks.append(run.check("recipe", "agreed recipe, its file and copies", run.recipe))
+    result.checks.append(run.check("admission", "members admitted", run.admissions))
     result.checks.append(
         run.check("members' signatures", "every object that a member signed", run.signatures)
     )
@@ -115,86 +106,24 @@ def verify_run(folder: Path | str, heads: Sequence[Path] = ()) -> Verification:
     return result
 
 
-def _fold(entries: Sequence[Entry], state: RunState) -> Check:
-    problems = []
-    for entry in entries:
-        try:
-            state.apply(entry)
-        except LLMOSError as error:
-            problems.append(str(error))
-            break
-    return Check("order", f"the run is in phase {state.phase}", tuple(problems))
-
-
-class _Run:
-    """The checks that need the folder; each yields problems, and counts what it looked at."""
+class _Run(LedgerChecks):
+    """The checks that need the folder too."""
 
     def __init__(self, folder: Path, entries: Sequence[Entry], state: RunState) -> None:
+        super().__init__(entries, state)
         self.folder = folder
-        self.entries = entries
-        self.state = state
         self.exchange = DirectoryExchange(folder / "exchange")
-        self.counted = 0
-
-    def check(self, name: str, detail: str, find: Callable[[], Iterator[str]]) -> Check:
-        self.counted = 0
-        try:
-            problems = tuple(find())
-        except (LLMOSError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-            problems = (f"{name}: cannot be checked: {type(error).__name__}: {error}",)
-        return Check(name, f"{self.counted} {detail}", problems)
 
     def recipe(self) -> Iterator[str]:
-        opened = self.entries[0].body
-        self.counted = 1
-        recipe = recipe_from_dict(opened["recipe"])
-        if recipe.sha256() != opened["recipe_sha256"]:
-            yield "ledger.jsonl: the recipe in entry 0 does not have the sha256 stated there"
+        yield from super().recipe()
         homes = self.folder / "members"
         for path in [self.folder / "recipe.toml", *sorted(homes.glob("*/recipe.toml"))]:
             self.counted += 1
             name = path.relative_to(self.folder)
             if not path.exists():
                 yield f"{name} is missing"
-            elif sha256_file(path) != opened["recipe_file_sha256"]:
+            elif sha256_file(path) != self.entries[0].body["recipe_file_sha256"]:
                 yield f"{name} differs from the file that was agreed"
-
-    def signatures(self) -> Iterator[str]:
-        before: set[str] = set()
-        for entry in self.entries:
-            for kind, signed in _member_objects(entry):
-                self.counted += 1
-                name = str(signed.get("member"))
-                admitted = self.state.members.get(name)
-                if admitted is None:
-                    yield f"entry {entry.index}: {name[:40]!r} was never admitted"
-                    continue
-                try:
-                    verify(kind, signed, admitted.public_key)
-                except LLMOSError as error:
-                    yield f"entry {entry.index}: {error}"
-                if signed.get("run_id") != self.state.run_id:
-                    yield f"entry {entry.index}: the {kind} of {name} belongs to another run"
-                if kind == "update" and signed.get("ledger_head") not in before:
-                    yield f"entry {entry.index}: {name} had seen another ledger than this one"
-            before.add(entry.hash)
-
-    def closing(self) -> Iterator[str]:
-        last = self.entries[-1]
-        if last.kind != "closed":
-            yield (
-                f"ledger.jsonl ends at entry {last.index} ({last.kind}) without a closing entry: "
-                "the run is unfinished (llmos train --resume), or its end was removed"
-            )
-            return
-        signed_by = set()
-        for statement in last.body["statements"]:
-            self.counted += 1
-            signed_by.add(statement["member"])
-            if statement["head"] != last.previous:
-                yield f"{statement['member']} signed off another ledger than this one"
-        for name in sorted(set(self.state.members) - signed_by):
-            yield f"the closing entry lacks the signature of {name}"
 
     def heads(self, elsewhere: Sequence[Path]) -> Iterator[str]:
         own = sorted((self.folder / "members").glob("*/ledger.jsonl"))
@@ -339,32 +268,6 @@ class _Run:
             manifests = {}
         yield from self._published_weights()
 
-    def selection(self) -> Iterator[str]:
-        """Every mean again from the members' sums, and the choice that follows from the recipe."""
-        state = self.state
-        select = self.entries[0].body["recipe"]["evaluation"]["select"]
-        means: dict[int, float] = {}
-        for entry in self.entries:
-            body = entry.body
-            if entry.kind in ("evaluated", "tested"):
-                split = "validation" if entry.kind == "evaluated" else "test"
-                for signed in body["evaluations"]:
-                    self.counted += 1
-                    check_evaluation(signed, split, body["round"], state.weights[body["round"]])
-                mean = mean_bits_per_byte([signed["scores"] for signed in body["evaluations"]])
-                if mean != body["mean_bits_per_byte"]:
-                    yield f"entry {entry.index}: the mean does not follow from the members' sums"
-                if split == "validation" and mean is not None:
-                    means[body["round"]] = mean
-            elif entry.kind == "selected":
-                best = min(means, key=lambda r: (means[r], r)) if means else state.rounds
-                chosen = best if select == "best" else state.rounds
-                if body["round"] != chosen:
-                    yield (
-                        f"entry {entry.index}: round {body['round']} was selected, "
-                        f"but by the recipe it is round {chosen}"
-                    )
-
     def _weights(self, digest: str) -> Vector:
         return vector_from_bytes(get_blob(self.exchange, digest), self.state.layout.size)
 
@@ -413,7 +316,7 @@ def _key_of(kind: str, signed: dict[str, Any]) -> str | None:
 
 def _told(entry: Entry) -> Iterator[tuple[str, str]]:
     """What lies in the exchange according to an entry: key, and sha256 of the manifest."""
-    for kind, signed in _member_objects(entry):
+    for kind, signed in member_objects(entry):
         if key := _key_of(kind, signed):
             yield key, sha256_hex(canonical_json(signed))
     body = entry.body
@@ -424,18 +327,3 @@ def _told(entry: Entry) -> Iterator[tuple[str, str]]:
         for left_out in body["left_out"]:
             key = evaluation_key(split, body["round"], left_out["member"])
             yield key, left_out["manifest_sha256"]
-
-
-def _member_objects(entry: Entry) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The signed objects of members inside an entry, with their kind."""
-    body = entry.body
-    if entry.kind == "member_admitted":
-        yield "join", body["join"]
-    elif entry.kind in ("update_accepted", "update_declined"):
-        yield "update", body["update"]
-    elif entry.kind in ("evaluated", "tested"):
-        for signed in body["evaluations"]:
-            yield "evaluation", signed
-    elif entry.kind == "closed":
-        for signed in body["statements"]:
-            yield "closing", signed

@@ -9,9 +9,12 @@ import time
 
 from sqlalchemy import select
 
+from llmos.hub.accounts.limits import Limits
 from llmos.hub.database.connection import Database
 from llmos.hub.database.tables import meta
 from llmos.hub.errors import HubError
+from llmos.hub.repos.counting import Downloads
+from llmos.hub.repos.tags import FrequentTags
 from llmos.hub.settings import HubSettings
 from llmos.hub.storage.staging import Staged
 from llmos.hub.storage.store import open_store
@@ -25,6 +28,9 @@ class Hub:
         self.settings = settings
         self.database = Database(settings.database_url, threads=settings.threads)
         self.blobs = open_store(settings)
+        self.downloads = Downloads(self.database)
+        self.tags = FrequentTags(self.database)
+        self.limits = Limits(settings.requests_per_minute, settings.logins_per_minute)
         self._secret = self.noted("secret", lambda: secrets.token_hex(32)).encode()
 
     def noted(self, key: str, make: object = None) -> str:
@@ -39,6 +45,17 @@ class Hub:
                     value = str(make())
                     connection.execute(meta.insert(), {"key": key, "value": value})
         return str(value or "")
+
+    @property
+    def epoch(self) -> int:
+        """How often chunks were removed from this hub: clients must forget those of before."""
+        return int(self.noted("epoch", lambda: 1))
+
+    def next_epoch(self) -> None:
+        """Begin another epoch, before chunks are removed."""
+        after = str(self.epoch + 1)
+        with self.database.write() as connection:
+            connection.execute(meta.update().where(meta.c.key == "epoch").values(value=after))
 
     def staged(self) -> Staged:
         """A new upload; use it in a `with` block."""
@@ -62,5 +79,6 @@ class Hub:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Write down what is only in memory, and give the connections back."""
+        self.downloads.write()
         self.database.close()

@@ -8,11 +8,22 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
 from llmos.errors import UsageError
 
 MIB = 1 << 20
 GIB = 1 << 30
 PREFIX = "LLMOS_HUB_"
+DRIVERS = {"postgres": "postgresql+psycopg", "postgresql": "postgresql+psycopg"}
+CHOICES = {
+    "signup": ("invite", "open"),
+    "pickles": ("refuse", "quarantine"),
+    "private_webhooks": ("refuse", "allow"),
+    "log": ("info", "warning"),
+}
+LEAST = {"threads": 1, "part_size": 5 * MIB, "link_lifetime": 60, "session_lifetime": 60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class HubSettings:
     name: str = "LLMOS hub"
     signup: str = "invite"  # invite: only with an invitation; open: anybody
     pickles: str = "quarantine"  # refuse | quarantine: what happens to files that can run code
+    private_webhooks: str = "refuse"  # refuse | allow: webhooks to addresses of private networks
     lfs_above: int = 10 * MIB  # a larger file always travels as LFS
     multipart_above: int = 64 * MIB
     part_size: int = 32 * MIB
@@ -39,11 +51,20 @@ class HubSettings:
     session_lifetime: int = 14 * 86400
     grace: int = 2 * 86400  # how old an unreferenced blob must be before it is collected
     threads: int = 40  # requests worked on at once
+    host: str = "127.0.0.1"
+    port: int = 8080  # 0: any that is free
+    proxies: str = "127.0.0.1"  # whose X-Forwarded-For and -Proto are believed; comma between
+    admin: str = "root"  # the first admin's name
+    stop_within: int = 30  # how long running requests may take to finish when the hub is stopped
+    recheck_rate: int = 8 * MIB  # bytes a second that are re-hashed while the hub runs; 0: none
+    log: str = "info"  # info: a line per request; warning: only what went wrong
 
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL of the database."""
-        return self.database or f"sqlite:///{self.folder.absolute() / 'hub.db'}"
+        url = self.database or f"sqlite:///{self.folder.absolute() / 'hub.db'}"
+        start, colon, rest = url.partition("://")
+        return DRIVERS.get(start, start) + colon + rest
 
     @property
     def temporary(self) -> Path:
@@ -54,7 +75,7 @@ class HubSettings:
 def from_environment(**given: Any) -> HubSettings:
     """The settings of the environment, with those `given` (flags; None: not given) on top.
 
-    Raises `UsageError` for a variable that is no number where one is needed.
+    Raises `UsageError` for a value that cannot be meant.
     """
     values: dict[str, Any] = {}
     for item in fields(HubSettings):
@@ -63,7 +84,41 @@ def from_environment(**given: Any) -> HubSettings:
             values[item.name] = given[item.name]
         elif text is not None:
             values[item.name] = _read(item.name, str(item.type), text)
-    return HubSettings(**values)
+    return checked(HubSettings(**values))
+
+
+def checked(settings: HubSettings) -> HubSettings:
+    """The same settings. Raises `UsageError` for a value that cannot be meant."""
+    for item in fields(HubSettings):
+        value = getattr(settings, item.name)
+        if (known := CHOICES.get(item.name)) and value not in known:
+            raise UsageError(f"{item.name} {value!r} is unknown: choose {' or '.join(known)}")
+        if isinstance(value, int) and value < (least := LEAST.get(item.name, 0)):
+            raise UsageError(f"{item.name} {value} is too small: {least} or more")
+    if settings.port > 65535:
+        raise UsageError(f"port {settings.port}: choose one from 0 to 65535")
+    if settings.storage and not settings.storage.startswith("s3://"):
+        raise UsageError(f"storage {settings.storage!r}: write s3://BUCKET/PREFIX, or leave it out")
+    if settings.public_url and not settings.public_url.startswith(("http://", "https://")):
+        raise UsageError(f"public URL {settings.public_url!r}: begin with https:// or http://")
+    if settings.database:
+        checked_database(settings.database_url)
+    return settings
+
+
+def checked_database(url: str) -> None:
+    """Raise `UsageError` unless `url` names a database that a hub can use."""
+    try:
+        made = make_url(url)
+    except ArgumentError:
+        raise UsageError(
+            "the database's URL cannot be read: write sqlite:////PATH/hub.db or "
+            "postgresql://USER:PASSWORD@HOST/NAME"
+        ) from None
+    if made.drivername not in ("sqlite", *DRIVERS.values()):
+        raise UsageError(f"database {made.drivername}: choose sqlite or postgresql")
+    if made.drivername == "sqlite" and made.database in (None, "", ":memory:"):
+        raise UsageError("a hub's SQLite needs a file: write sqlite:////PATH/hub.db")
 
 
 def _read(name: str, kind: str, text: str) -> Any:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmos.errors import ProtocolError
-from llmos.models.arrays import Layout, Vector, copy_into, flatten, to_numpy, trained
+from llmos.models.arrays import Vector, copy_into, flatten, to_numpy, trained
+from llmos.provenance.layout import Layout
 
 if TYPE_CHECKING:
     import torch

@@ -248,7 +248,17 @@ def check_ledger(path: Path, public: str | None = None) -> tuple[list[Entry], li
     With `public` the signer must be that key, else the signer of the first entry. Lines after a
     break are checked too, each against the line before it. A torn last line is named as well.
     """
-    entries, problems, torn = _check(path, public)
+    return _reported(*_check(path, public))
+
+
+def check_ledger_bytes(data: bytes, public: str | None = None) -> tuple[list[Entry], list[str]]:
+    """As `check_ledger`, of a ledger that was sent."""
+    return _reported(*_check_bytes(data, public))
+
+
+def _reported(
+    entries: list[Entry], problems: list[str], torn: int
+) -> tuple[list[Entry], list[str]]:
     if torn:
         problems.append(
             f"line {torn}: the file ends inside this line, as after a crash: the entries before it "
@@ -263,10 +273,15 @@ def check_ledger(path: Path, public: str | None = None) -> tuple[list[Entry], li
 def _check(path: Path, public: str | None) -> tuple[list[Entry], list[str], int]:
     """Entries up to the first break, problems, and the number of a torn last line (0 if none)."""
     try:
-        *lines, tail = path.read_bytes().split(b"\n")
+        data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
         return [], [f"cannot read the ledger {path}: {reason}: check the path"], 0
+    return _check_bytes(data, public)
+
+
+def _check_bytes(data: bytes, public: str | None) -> tuple[list[Entry], list[str], int]:
+    *lines, tail = data.split(b"\n")
     entries: list[Entry] = []
     problems: list[str] = []
     previous = NO_ENTRY

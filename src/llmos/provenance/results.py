@@ -18,7 +18,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from llmos.errors import SignatureError, UsageError
@@ -32,6 +32,10 @@ KEYS = ("version", "suite", "model", "code", "seed", "hardware", "settings", "of
 PARTS = (
     "name", "task", "dataset", "spec", "data_sha256", "n", "how", "rows_sha256", "scores",
 )  # fmt: skip
+
+MODEL_FILES = (".safetensors", ".json", ".model", ".txt", ".jinja")
+"""What makes a model: weights, configuration, tokenizer, the form of its chats."""
+NOT_THE_MODEL = ("comparison.json", "curves.json")
 
 
 @dataclass(frozen=True)
@@ -71,21 +75,41 @@ def read_result(path: Path) -> Result:
     no result or of a version not known here.
     """
     try:
-        signed = json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror or error}): name a result file"
         ) from error
+    return parse_result(data, str(path))
+
+
+def parse_result(data: bytes | str, name: str = "the record") -> Result:
+    """The result in a JSON text, called `name` in messages. Raises as `read_result` does."""
+    try:
+        signed = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON ({error}): ask its sender for it again") from error
+        raise UsageError(f"{name} is not JSON ({error}): ask its sender for it again") from error
     if not isinstance(signed, dict) or not {"benchmarks", "signature"} <= signed.keys():
-        raise UsageError(f"{path} is no signed result: give what llmos evaluate wrote")
+        raise UsageError(f"{name} is no signed result: give what llmos evaluate wrote")
     try:
         body = verify(KIND, signed)
     except SignatureError as error:
-        raise SignatureError(f"{path}: {error}") from error
-    check_body(body, str(path))
-    return Result(body, signed["signer"], sha256_hex(canonical_json(signed)), str(path))
+        raise SignatureError(f"{name}: {error}") from error
+    check_body(body, name)
+    return Result(body, signed["signer"], sha256_hex(canonical_json(signed)), name)
+
+
+def model_digest(files: Mapping[str, str]) -> str:
+    """The hash of a model: of the names and the hashes of the files that make it.
+
+    `files` are those of the model's folder, without folders below it: name to sha256 of the bytes.
+    """
+    made_of = [
+        [name, files[name]]
+        for name in sorted(files)
+        if PurePosixPath(name).suffix in MODEL_FILES and name not in NOT_THE_MODEL
+    ]
+    return sha256_hex(canonical_json(made_of))
 
 
 def check_body(body: Mapping[str, Any], name: str) -> None:
@@ -98,7 +122,12 @@ def check_body(body: Mapping[str, Any], name: str) -> None:
     missing = [key for key in KEYS if key not in body]
     parts = body.get("benchmarks")
     if not missing and isinstance(parts, Sequence):
-        missing = [key for part in parts for key in PARTS if key not in part]
+        missing = [
+            key
+            for part in parts
+            for key in PARTS
+            if not isinstance(part, Mapping) or key not in part
+        ]
     if missing:
         raise UsageError(f"{name} is a result without {missing[0]!r}: evaluate again")
 

@@ -5,58 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from llmos.errors import LLMOSError
 from llmos.provenance.ledger import Entry
-from llmos.recipe import recipe_from_dict
-from llmos.records import canonical_json
-from llmos.storage import sha256_file, sha256_hex
-
-FIRST = "alone_opened"
-ORDER = (FIRST, "prepared", "trained", "published")
-CANNOT_PROVE = (
-    "that the training was done as the ledger says, or on the text that the data card describes",
-    "that nobody with the key wrote the whole ledger anew: no other organisation keeps its heads",
-)
+from llmos.provenance.run_checks import ALONE_ORDER, Check, alone_card, alone_order, alone_recipe
+from llmos.storage import sha256_file
 
 Problems = Iterator[str]
 
 
-def check_alone(folder: Path, entries: Sequence[Entry]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The checks as (name, what holds, problems)."""
+def check_alone(folder: Path, entries: Sequence[Entry]) -> list[Check]:
+    """What was checked of the run in `folder`."""
     kinds = tuple(entry.kind for entry in entries)
-    state = "finished" if kinds == ORDER else f"at {kinds[-1]}"
+    state = "finished" if kinds == ALONE_ORDER else f"at {kinds[-1]}"
+    recipe = (*alone_recipe(entries[0]), *_recipe_file(folder, entries[0]))
     return [
-        ("order", f"the run is {state}", tuple(_order(kinds))),
-        ("recipe", "the recipe and its file", tuple(_recipe(folder, entries[0]))),
-        ("data card", "its sha256", tuple(_card(entries[0]))),
-        ("tokenizer", "tokenizer.json", tuple(_tokenizer(folder, entries))),
-        ("model", "files that were published", tuple(_files(folder, entries))),
+        Check("order", f"the run is {state}", tuple(alone_order(kinds))),
+        Check("recipe", "the recipe and its file", recipe),
+        Check("data card", "its sha256", tuple(alone_card(entries[0]))),
+        Check("tokenizer", "tokenizer.json", tuple(_tokenizer(folder, entries))),
+        Check("model", "files that were published", tuple(_files(folder, entries))),
     ]
 
 
-def _order(kinds: tuple[str, ...]) -> Problems:
-    if kinds != ORDER[: len(kinds)]:
-        yield f"the entries are {', '.join(kinds)}, not {', '.join(ORDER)}"
-
-
-def _recipe(folder: Path, opened: Entry) -> Problems:
+def _recipe_file(folder: Path, opened: Entry) -> Problems:
     path = folder / "recipe.toml"
     try:
-        found = recipe_from_dict(opened.body["recipe"]).sha256()
-        if found != opened.body["recipe_sha256"]:
-            yield f"the recipe in entry 0 has sha256 {found[:16]}, not the one it states"
         if sha256_file(path) != opened.body["recipe_file_sha256"]:
             yield f"{path} has changed since the run was opened"
-    except (LLMOSError, OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError) as error:
         yield f"the recipe cannot be checked: {error}"
-
-
-def _card(opened: Entry) -> Problems:
-    try:
-        if sha256_hex(canonical_json(opened.body["card"])) != opened.body["card_sha256"]:
-            yield "the data card in entry 0 does not have the sha256 it states"
-    except KeyError as error:
-        yield f"entry 0 lacks {error}"
 
 
 def _tokenizer(folder: Path, entries: Sequence[Entry]) -> Problems:

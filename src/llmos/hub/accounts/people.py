@@ -36,9 +36,16 @@ def make_account(
 
 
 def set_role(connection: Connection, actor: str, org: Row[Any], user: Row[Any], role: str) -> None:
-    """Put a user into an organisation, or change the role there."""
+    """Put a user into an organisation, or change the role there.
+
+    Raises `HubError` 400 for a role that is none, 409 when the last admin would be one no more.
+    """
     if role not in ROLES:
-        raise bad_request(f"role {role}: choose one of {', '.join(ROLES)}")
+        raise bad_request(f"role {role[:20]}: choose one of {', '.join(ROLES)}")
+    if org.kind != "org" or user.kind != "user":
+        raise bad_request(f"{user.name} cannot join {org.name}: only users join organisations")
+    if role != "admin":
+        keep_an_admin(connection, org, leaving=user.id)
     same = (memberships.c.org_id == org.id) & (memberships.c.user_id == user.id)
     if connection.execute(select(memberships.c.role).where(same)).first():
         connection.execute(memberships.update().where(same).values(role=role))
@@ -46,6 +53,22 @@ def set_role(connection: Connection, actor: str, org: Row[Any], user: Row[Any], 
         row = {"org_id": org.id, "user_id": user.id, "role": role, "created_at": now()}
         connection.execute(memberships.insert(), row)
     audit.record(connection, actor, "org.role", org.name, user=user.name, role=role)
+
+
+def keep_an_admin(connection: Connection, org: Row[Any], leaving: int) -> None:
+    """Raise `HubError` 409 if without the user `leaving` no active admin would be left."""
+    connection.execute(select(accounts.c.id).where(accounts.c.id == org.id).with_for_update())
+    admins = connection.scalars(
+        select(memberships.c.user_id)
+        .join(accounts, accounts.c.id == memberships.c.user_id)
+        .where(
+            memberships.c.org_id == org.id,
+            memberships.c.role == "admin",
+            accounts.c.disabled_at.is_(None),
+        )
+    ).all()
+    if list(admins) == [leaving]:
+        raise conflict(f"This is the last admin of {org.name}: make somebody else admin first")
 
 
 def make_token(

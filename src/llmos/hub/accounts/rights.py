@@ -6,6 +6,10 @@ PROPOSE  open discussions and pull requests           who may read the files and
 WRITE    commit                                       contributors what they made; maintainers
 MANAGE   settings, branches, merges, access requests  maintainers
 OWN      delete, move                                 admins
+
+A token may do less than its owner: one of scope read only reads; a fineGrained one writes only to
+the repositories that it names. A disabled repository is shown to its own people, and only the hub's
+admins open or change it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from llmos.hub.database.tables import access_requests, accounts, memberships
 
@@ -57,16 +61,33 @@ class Caller:
         """Whether the token (or session) is for more than reading."""
         return self.known and self.scope != "read"
 
+    @property
+    def whole(self) -> bool:
+        """Whether the caller may do all that the account may: a session, or a token of scope write.
+        Of what is not about a repository, a fineGrained token does nothing."""
+        return self.known and self.scope == "write"
+
+    def may_write_to(self, name_key: str) -> bool:
+        """Whether the token (or session) is for writing to the repository of this name, lower case;
+        its owner needs the right as well."""
+        if self.scope != "fineGrained":
+            return self.may_write
+        return self.known and (name_key in self.repos or name_key.partition("/")[0] in self.repos)
+
 
 NOBODY = Caller()
+_ROLES_OF = select(memberships.c.org_id, memberships.c.role).where(
+    memberships.c.user_id == bindparam("user_id")
+)
+_ACCESS = select(access_requests.c.status).where(
+    access_requests.c.repo_id == bindparam("repo_id"),
+    access_requests.c.account_id == bindparam("account_id"),
+)
 
 
 def roles_of(connection: Connection, user_id: int) -> dict[int, str]:
     """The organisations that a user is in, with the role in each."""
-    rows = connection.execute(
-        select(memberships.c.org_id, memberships.c.role).where(memberships.c.user_id == user_id)
-    )
-    return {row.org_id: row.role for row in rows}
+    return {row.org_id: row.role for row in connection.execute(_ROLES_OF, {"user_id": user_id})}
 
 
 def role_in(caller: Caller, account_id: int | None) -> str | None:
@@ -83,17 +104,15 @@ def right_on(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
     role = role_in(caller, repo.owner_id)
     if role is None:
         return _right_of_others(connection, caller, repo)
+    if repo.disabled and not caller.admin:
+        return Right.READ
     right = {
         "reader": Right.PROPOSE,
         "contributor": Right.WRITE if repo.created_by == caller.id else Right.PROPOSE,
         "maintainer": Right.MANAGE,
         "admin": Right.OWN,
     }[role]
-    if caller.scope == "read":
-        return min(right, Right.CONTENT)
-    if caller.scope == "fineGrained" and not _named(caller, repo.name_key):
-        return min(right, Right.CONTENT)
-    return right
+    return right if caller.may_write_to(repo.name_key) else min(right, Right.CONTENT)
 
 
 def _right_of_others(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
@@ -103,28 +122,19 @@ def _right_of_others(connection: Connection, caller: Caller, repo: Row[Any]) -> 
         return Right.READ  # the data stay at home; only the card is for everybody
     if repo.gated and not _let_in(connection, caller, repo.id):
         return Right.READ
-    return Right.PROPOSE if caller.may_write else Right.CONTENT
+    return Right.PROPOSE if caller.may_write_to(repo.name_key) else Right.CONTENT
 
 
 def _let_in(connection: Connection, caller: Caller, repo_id: int) -> bool:
     if not caller.known:
         return False
-    asked = select(access_requests.c.status).where(
-        access_requests.c.repo_id == repo_id, access_requests.c.account_id == caller.id
-    )
-    return connection.execute(asked).scalar() == "accepted"
-
-
-def _named(caller: Caller, name_key: str) -> bool:
-    owner = name_key.partition("/")[0]
-    return name_key in caller.repos or owner in caller.repos
+    asked = {"repo_id": repo_id, "account_id": caller.id}
+    return connection.execute(_ACCESS, asked).scalar() == "accepted"
 
 
 def may_create_in(caller: Caller, account_id: int | None, name_key: str = "") -> bool:
     """Whether the caller may make a repository in an account; None (a short name): hub admins."""
-    if not caller.may_write:
-        return False
-    if caller.scope == "fineGrained" and not _named(caller, name_key):
+    if not caller.may_write_to(name_key):
         return False
     return role_in(caller, account_id) in ("contributor", "maintainer", "admin")
 

@@ -1,31 +1,65 @@
-"""Who is asking: a token in the Authorization header, or a browser's session cookie."""
+"""Who is asking: a token in the Authorization header, or a browser's session cookie.
+
+Nothing is remembered between two requests: a token that is withdrawn, by whatever process, opens
+nothing from the next request on. One statement finds the account and its roles.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import logging
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 from starlette.requests import Request
+from starlette.responses import Response
 
-from llmos.hub.accounts.rights import NOBODY, Caller, roles_of
+from llmos.hub.accounts.rights import NOBODY, Caller
 from llmos.hub.accounts.secrets import fingerprint
+from llmos.hub.accounts.sessions import Session
 from llmos.hub.database.connection import now
-from llmos.hub.database.tables import accounts, sessions, tokens
+from llmos.hub.database.tables import accounts, memberships, sessions, tokens
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
 
+log = logging.getLogger("llmos.hub")
 COOKIE = "llmos_session"
+SAFE_COOKIE = "__Host-llmos_session"  # over https: no other host, no plain address may set it
 NOTE_USE_EVERY = 3600 * 1000  # milliseconds between two notes of when a token was last used
 
+_ACCOUNT = (
+    *(accounts.c[name] for name in ("id", "name", "admin", "disabled_at")),
+    memberships.c.org_id,
+    memberships.c.role,
+)
+_ROLES = memberships.c.user_id == accounts.c.id
+_BY_TOKEN: Select[tuple[object, ...]] = (
+    select(
+        tokens.c.id.label("token_id"),
+        *(tokens.c[name] for name in ("label", "scope", "repos", "expires_at", "used_at")),
+        *_ACCOUNT,
+    )
+    .join(accounts, accounts.c.id == tokens.c.account_id)
+    .outerjoin(memberships, _ROLES)
+    .where(tokens.c.sha256 == bindparam("secret"))
+)
+_BY_SESSION: Select[tuple[object, ...]] = (
+    select(sessions.c.csrf, sessions.c.expires_at, *_ACCOUNT)
+    .join(accounts, accounts.c.id == sessions.c.account_id)
+    .outerjoin(memberships, _ROLES)
+    .where(sessions.c.sha256 == bindparam("secret"))
+)
 
-def caller_of(hub: Hub, request: Request) -> Caller:
-    """The caller. Raises `HubError` 401 for a token that is wrong, expired or withdrawn."""
-    token = _token(request.headers.get("authorization", ""))
+
+def caller_of(hub: Hub, connection: Connection, request: Request) -> Caller:
+    """The caller. Raises `HubError` 401 for a token that is wrong, expired or withdrawn, or whose
+    owner is disabled; a cookie of that kind means nobody."""
+    header = request.headers.get("authorization")
+    token = _token(header) if header else None
     if token is not None:
-        return _by_token(hub, token)
-    cookie = request.cookies.get(COOKIE)
-    return _by_session(hub, cookie) if cookie else NOBODY
+        return _by_token(hub, connection, token)
+    cookie = session_code(hub, request)
+    return _by_session(connection, cookie) if cookie else NOBODY
 
 
 def _token(header: str) -> str | None:
@@ -35,32 +69,20 @@ def _token(header: str) -> str | None:
     if scheme.lower() == "basic":  # git and git-lfs send user:token
         try:
             return base64.b64decode(rest).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
+        except (binascii.Error, ValueError):
             return ""
     return None
 
 
-def _by_token(hub: Hub, token: str) -> Caller:
-    columns = (
-        tokens.c.id.label("token_id"),
-        *(tokens.c[name] for name in ("label", "scope", "repos", "expires_at", "used_at")),
-        *(accounts.c[name] for name in ("id", "name", "admin", "disabled_at")),
-    )
-    with hub.database.read() as connection:
-        row = connection.execute(
-            select(*columns)
-            .join(accounts, accounts.c.id == tokens.c.account_id)
-            .where(tokens.c.sha256 == fingerprint(token))
-        ).first()
-        expired = row is not None and row.expires_at is not None and row.expires_at < now()
-        if row is None or expired or row.disabled_at is not None:
-            raise HubError(401, "Invalid credentials in Authorization header")
-        roles = roles_of(connection, row.id)
-    if row.used_at is None or now() - row.used_at > NOTE_USE_EVERY:
-        with hub.database.write() as connection:
-            connection.execute(
-                update(tokens).where(tokens.c.id == row.token_id).values(used_at=now())
-            )
+def _by_token(hub: Hub, connection: Connection, token: str) -> Caller:
+    rows = connection.execute(_BY_TOKEN, {"secret": fingerprint(token)}).all()
+    row = rows[0] if rows else None
+    at = now()
+    expired = row is not None and row.expires_at is not None and row.expires_at <= at
+    if row is None or expired or row.disabled_at is not None:
+        raise HubError(401, "Invalid credentials in Authorization header")
+    if row.used_at is None or at - row.used_at > NOTE_USE_EVERY:
+        _note_use(hub, row.token_id, at)
     return Caller(
         id=row.id,
         name=row.name,
@@ -68,24 +90,23 @@ def _by_token(hub: Hub, token: str) -> Caller:
         scope=row.scope,
         label=row.label,
         repos=tuple(row.repos or ()),
-        roles=roles,
+        roles={one.org_id: one.role for one in rows if one.org_id is not None},
     )
 
 
-def _by_session(hub: Hub, cookie: str) -> Caller:
-    with hub.database.read() as connection:
-        row = connection.execute(
-            select(sessions.c.csrf, accounts.c.id, accounts.c.name, accounts.c.admin)
-            .join(accounts, accounts.c.id == sessions.c.account_id)
-            .where(
-                sessions.c.sha256 == fingerprint(cookie),
-                sessions.c.expires_at > now(),
-                accounts.c.disabled_at.is_(None),
-            )
-        ).first()
-        if row is None:
-            return NOBODY
-        roles = roles_of(connection, row.id)
+def _note_use(hub: Hub, token_id: int, at: int) -> None:
+    try:
+        with hub.database.write() as connection:
+            connection.execute(update(tokens).where(tokens.c.id == token_id).values(used_at=at))
+    except HubError as error:  # a full disk must not keep readers out
+        log.warning("the use of a token was not noted: %s", error)
+
+
+def _by_session(connection: Connection, cookie: str) -> Caller:
+    rows = connection.execute(_BY_SESSION, {"secret": fingerprint(cookie)}).all()
+    row = rows[0] if rows else None
+    if row is None or row.expires_at <= now() or row.disabled_at is not None:
+        return NOBODY
     return Caller(
         id=row.id,
         name=row.name,
@@ -93,5 +114,38 @@ def _by_session(hub: Hub, cookie: str) -> Caller:
         scope="write",
         session=True,
         csrf=row.csrf,
-        roles=roles,
+        roles={one.org_id: one.role for one in rows if one.org_id is not None},
     )
+
+
+def over_https(hub: Hub, request: Request) -> bool:
+    """Whether the browser speaks https to this hub (or to the proxy before it)."""
+    return (hub.settings.public_url or str(request.url)).startswith("https:")
+
+
+def session_code(hub: Hub, request: Request) -> str | None:
+    """The code in the session's cookie."""
+    if "cookie" not in request.headers:
+        return None
+    return request.cookies.get(SAFE_COOKIE if over_https(hub, request) else COOKIE)
+
+
+def set_session(hub: Hub, request: Request, response: Response, session: Session) -> None:
+    """Give the browser the cookie of a session just begun."""
+    secure = over_https(hub, request)
+    response.set_cookie(
+        SAFE_COOKIE if secure else COOKIE,
+        session.code,
+        max_age=hub.settings.session_lifetime,
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite="lax",
+    )
+
+
+def clear_session(hub: Hub, request: Request, response: Response) -> None:
+    """Take the cookie back from the browser."""
+    secure = over_https(hub, request)
+    name = SAFE_COOKIE if secure else COOKIE
+    response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")

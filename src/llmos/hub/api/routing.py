@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from pydantic import BaseModel
 
@@ -25,6 +25,7 @@ from llmos.hub.accounts.rights import Right
 if TYPE_CHECKING:
     from llmos.hub.api.asking import Ask
 
+SAFE = ("GET", "HEAD")
 KINDS = {"models": "model", "datasets": "dataset", "spaces": "space", "runs": "run"}
 PREFIXES = {"": "model", "datasets": "dataset", "spaces": "space", "runs": "run"}
 
@@ -34,8 +35,11 @@ class Need:
 
     PUBLIC = "public"  # anybody
     SIGNED_IN = "signed in"  # any token or session
-    WRITING = "writing"  # a token that may write, or a session
-    ADMIN = "admin"  # an admin of the whole hub
+    WRITING = "writing"  # a token of scope write, or a session: what the account may do
+    SESSION = "session"  # a browser's session: what a token that got lost must not do
+    ORG_MEMBER = "member of {org}"  # of the organisation that the template's {org} names
+    ORG_ADMIN = "admin of {org}"  # and WRITING
+    ADMIN = "admin"  # an admin of the whole hub, and WRITING
     SIGNED = "signed address"  # the address itself carries a signature, which the function checks
     INSIDE = "inside"  # the function decides, and says so in its docstring
 
@@ -52,6 +56,8 @@ class Route:
     takes: type[BaseModel] | None = None  # the JSON body
     page: bool = False  # errors are answered as HTML; forms need the CSRF token
     documented: bool = False  # part of our own API: in openapi.json
+    gives: Any = None  # the type of the JSON answer, for openapi.json
+    status: int = 200  # of that answer
 
 
 @dataclass(slots=True)
@@ -59,7 +65,15 @@ class _Node:
     literal: dict[str, _Node] = field(default_factory=dict)
     one: dict[str, _Node] = field(default_factory=dict)  # by the parameter's name
     rest: dict[str, _Node] = field(default_factory=dict)
-    routes: dict[str, tuple[Route, str]] = field(default_factory=dict)  # method -> route, kind
+    routes: dict[str, _Leaf] = field(default_factory=dict)  # by method
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    route: Route
+    kind: str
+    repo_at: int  # the segment at which {repo} begins; -1: it has none
+    ending: str  # what follows {repo} in its segment, such as .git
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,18 @@ class Match:
     route: Route
     kind: str
     values: Mapping[str, str]
+    segments: list[str]  # of the raw path
+    repo_at: int = -1
+    ending: str = ""
+
+    def renamed(self, full_name: str) -> str:
+        """The raw path with another repository in it. It begins with one slash only: what follows
+        two would be another host."""
+        taken = 2 if "owner" in self.values else 1
+        rest = self.segments[self.repo_at + taken :]
+        return "/" + "/".join(
+            [*self.segments[: self.repo_at], quote(full_name) + self.ending, *rest]
+        )
 
 
 class Router:
@@ -82,8 +108,12 @@ class Router:
                 self._add(segments, route, kind)
 
     def _add(self, segments: list[str], route: Route, kind: str) -> None:
-        node = self._root
-        for segment in segments:
+        node, repo_at, ending = self._root, -1, ""
+        for at, segment in enumerate(segments):
+            if kind and repo_at < 0 and segment.startswith(("{owner}", "{name}")):
+                repo_at = at
+            if kind and segment.startswith("{name}"):
+                ending = segment.removeprefix("{name}")
             if not segment.startswith("{"):
                 node = node.literal.setdefault(segment, _Node())
             elif segment.endswith("*}"):
@@ -91,9 +121,9 @@ class Router:
             else:
                 node = node.one.setdefault(segment[1:].replace("}", ""), _Node())
         if route.method in node.routes:
-            other = node.routes[route.method][0].template
+            other = node.routes[route.method].route.template
             raise ValueError(f"{route.method} {route.template} is also {other}")
-        node.routes[route.method] = (route, kind)
+        node.routes[route.method] = _Leaf(route, kind, repo_at, ending)
 
     def find(self, method: str, raw_path: str) -> Match | set[str]:
         """The match, or the methods that the path does take (none: no such path)."""
@@ -112,12 +142,12 @@ class Router:
         found: set[str],
     ) -> Match | None:
         if at == len(segments):
-            route = node.routes.get(method) or (
-                node.routes.get("GET") if method == "HEAD" else None
-            )
-            if route:
-                return Match(route[0], route[1], values)
+            leaf = node.routes.get(method) or (node.routes.get("GET") if method == "HEAD" else None)
+            if leaf:
+                return Match(leaf.route, leaf.kind, values, segments, leaf.repo_at, leaf.ending)
             found.update(node.routes)
+            if "GET" in node.routes:
+                found.add("HEAD")
         else:
             segment = segments[at]
             child = node.literal.get(segment)
@@ -153,8 +183,14 @@ def _expanded(template: str) -> list[tuple[list[str], str]]:
             ]
         elif "{repo}" in part:  # {repo}.git is a repository too
             ending = part.removeprefix("{repo}")
-            both = (["{owner}", "{name}" + ending], ["{name}" + ending])
-            lists = [([*segments, *way], kind) for segments, kind in lists for way in both]
+            # the short name first: /gpt2/refs is not the repository refs of an owner gpt2
+            both = (["{name}" + ending], ["{owner}", "{name}" + ending])
+            lists = [
+                # /api/runs/{repo} names its kind itself
+                ([*segments, *way], kind or KINDS.get(segments[-1] if segments else "", ""))
+                for segments, kind in lists
+                for way in both
+            ]
         else:
             lists = [([*segments, part], kind) for segments, kind in lists]
     return lists

@@ -65,6 +65,7 @@ accounts = Table(
     Column("about", Text, nullable=False, default=""),
     Column("website", String(300), nullable=False, default=""),
     Column("quota", BigInteger),  # bytes; None: the hub's
+    Column("private_default", Boolean, nullable=False, default=False),  # of new repositories
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
 )
@@ -155,21 +156,31 @@ repos = Table(
     Column("card", JSON, nullable=False, default=dict),  # the YAML head of README.md
     Column("facts", JSON, nullable=False, default=dict),  # config, safetensors, library, ...
     Column("license", String(64), nullable=False, default=""),
+    Column("content_sha256", String(64), nullable=False, default=""),  # see runs/noticing.py
+    Column("noticed", String(64), nullable=False, default=""),  # what runs/noticing.py read last
+    Column("tags", JSON, nullable=False, default=list),  # as shown; repo_tags has them to search
+    Column("parameters", BigInteger),  # of a model, from its safetensors
     Column("used_bytes", BigInteger, nullable=False, default=0),
     Column("downloads", BigInteger, nullable=False, default=0),
     Column("likes", Integer, nullable=False, default=0),
+    Column("trending", BigInteger, nullable=False, default=0),  # see repos/trending.py
+    Column("last_discussion", Integer, nullable=False, default=0),  # numbers are given out once
+    Column("discussions_off", Boolean, nullable=False, default=False),
     UniqueConstraint("kind", "name_key"),
     Index("ix_repos_kind_updated", "kind", "updated_at", "id"),
     Index("ix_repos_kind_created", "kind", "created_at", "id"),
     Index("ix_repos_kind_downloads", "kind", "downloads", "id"),
     Index("ix_repos_kind_likes", "kind", "likes", "id"),
-    Index("ix_repos_owner", "owner_id"),
+    Index("ix_repos_kind_trending", "kind", "trending", "id"),
+    Index("ix_repos_kind_gated", "kind", "gated"),
+    Index("ix_repos_kind_parameters", "kind", "parameters"),
+    Index("ix_repos_owner", "owner_id", "kind", "updated_at", "id"),
 )
 repo_tags = Table(
     "repo_tags",
     metadata,
     _to("repos", key=True),
-    Column("tag", String(200), primary_key=True),
+    Column("tag", String(200), primary_key=True),  # lower case
     Index("ix_repo_tags_tag", "tag"),
 )
 redirects = Table(  # names that a repository had
@@ -202,6 +213,7 @@ access_requests = Table(
     _to("accounts"),
     Column("status", String(12), nullable=False),  # pending | accepted | rejected
     Column("fields", JSON, nullable=False, default=dict),
+    Column("granted", Boolean, nullable=False, default=False),  # without having been asked for
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("repo_id", "account_id"),
 )
@@ -227,8 +239,9 @@ commits = Table(
     Column("message", Text, nullable=False),
     Column("author", String(96), nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Index("ix_commits_created", "repo_id", "created_at"),
 )
-trees = Table(  # one folder, by the sha256 of its bytes (see git/trees.py)
+trees = Table(  # a folder, or a piece of one, by the sha256 of its bytes (see git/entries.py)
     "trees",
     metadata,
     Column("key", String(64), primary_key=True),
@@ -296,13 +309,16 @@ collections = Table(
     metadata,
     _id(),
     _to("accounts"),
-    Column("slug", String(200), nullable=False, unique=True),
+    Column("collection_id", String(24), nullable=False, unique=True),  # the end of its slug
     Column("title", String(200), nullable=False),
     Column("description", Text, nullable=False, default=""),
     Column("private", Boolean, nullable=False, default=False),
     Column("theme", String(16), nullable=False, default="blue"),
+    Column("position", Integer, nullable=False, default=0),  # among those of the account
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Index("ix_collections_account", "account_id", "position"),
+    Index("ix_collections_updated", "updated_at", "id"),
 )
 collection_items = Table(
     "collection_items",
@@ -315,6 +331,7 @@ collection_items = Table(
     Column("note", Text),
     Column("position", Integer, nullable=False),
     UniqueConstraint("collection_id", "kind", "target"),
+    Index("ix_collection_items_target", "kind", "target"),
 )
 webhooks = Table(
     "webhooks",
@@ -329,6 +346,41 @@ webhooks = Table(
     Column("disabled", Boolean, nullable=False, default=False),
     Column("created_at", BigInteger, nullable=False),
 )
+webhook_watches = Table(  # `watched` of webhooks, by name
+    "webhook_watches",
+    metadata,
+    Column("webhook_id", Id, ForeignKey("webhooks.id", ondelete="CASCADE"), primary_key=True),
+    Column("kind", String(12), primary_key=True),  # model | dataset | space | run | user | org
+    Column("name_key", String(200), primary_key=True),  # lower case
+    Index("ix_webhook_watches_name", "name_key", "kind"),
+)
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    _id(),
+    Column("webhook_id", Id, ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("state", String(8), nullable=False),  # waiting | done | failed
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", BigInteger, nullable=False),  # of the next attempt
+    Column("answer", String(200), nullable=False, default=""),  # to the last one
+    Column("created_at", BigInteger, nullable=False),
+    Index("ix_webhook_deliveries_next", "state", "next_at"),
+    Index("ix_webhook_deliveries_webhook", "webhook_id", "id"),
+)
+notifications = Table(  # one for each discussion or request that an account has to do with
+    "notifications",
+    metadata,
+    _id(),
+    _to("accounts"),
+    _to("repos"),
+    Column("number", Integer, nullable=False),  # of the discussion; 0: an access request
+    Column("reason", String(12), nullable=False),  # mention | discussion | access
+    Column("unread", Boolean, nullable=False, default=True),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "repo_id", "number"),
+    Index("ix_notifications_account", "account_id", "updated_at"),
+)
 
 # --- joint runs and signed results
 runs = Table(  # what is said of a repository of kind run, beside its files
@@ -341,7 +393,9 @@ runs = Table(  # what is said of a repository of kind run, beside its files
     Column("round", Integer, nullable=False, default=0),
     Column("rounds", Integer, nullable=False, default=0),
     Column("model", String(200), nullable=False, default=""),  # what came out, org/name
+    Column("ledger_blob", String(64), nullable=False, default=""),  # sha256 of ledger.jsonl
     Column("ledger_head", String(64), nullable=False, default=""),
+    Column("entries", Integer, nullable=False, default=0),  # of the ledger
     Column("verified", Boolean),  # None: not tried yet
     Column("verdict", Text, nullable=False, default=""),
     Column("updated_at", BigInteger, nullable=False),
@@ -351,11 +405,16 @@ run_members = Table(
     metadata,
     _to("repos", key=True),
     Column("name", String(96), primary_key=True),
+    _to("accounts", null=True, cascade=False),  # whose member it is, where that is known
     Column("public_key", String(64), nullable=False, default=""),
     Column("signed_recipe", Boolean, nullable=False, default=False),
+    Column("signature", JSON),  # the signed agreement, as it was sent
+    Column("card", JSON, nullable=False, default=dict),  # of its data, as the ledger has it
     Column("tokens", BigInteger, nullable=False, default=0),
     Column("rounds", Integer, nullable=False, default=0),
     Column("seen_at", BigInteger),
+    Index("ix_run_members_public_key", "public_key"),
+    Index("ix_run_members_account", "account_id"),
 )
 run_progress = Table(
     "run_progress",
@@ -372,10 +431,12 @@ results = Table(
     metadata,
     _id(),
     Column("sha256", String(64), nullable=False, unique=True),  # of the record's signed bytes
-    _to("repos", null=True, cascade=False),  # the model judged, where it lives here
+    _to("repos", null=True),  # the model judged, where it lives here
     _to("accounts", null=True, cascade=False),  # who sent it
     Column("record", JSON, nullable=False),
     Column("signer", String(64), nullable=False, default=""),  # public key
     Column("state", String(16), nullable=False),  # verified | unverifiable
     Column("created_at", BigInteger, nullable=False),
+    Index("ix_results_repo", "repo_id"),
+    Index("ix_results_signer", "signer"),
 )

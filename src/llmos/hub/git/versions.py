@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, case, select, update
 
 from llmos.hub.database.connection import now
+from llmos.hub.database.missing import add_missing
 from llmos.hub.database.tables import commits, refs
 from llmos.hub.errors import HubError, revision_not_found
 from llmos.hub.git import trees
@@ -19,30 +20,61 @@ HEX = re.compile(r"[0-9a-f]{7,40}")
 EMPTY = trees.folder_entry({})
 
 
+_COMMIT = select(commits).where(
+    commits.c.repo_id == bindparam("repo"), commits.c.oid == bindparam("oid")
+)
+_NAMES = refs.c.name.in_([bindparam("full"), bindparam("branch"), bindparam("tag")])
+_BEST = case(  # git's order of looking
+    (refs.c.name == bindparam("full"), 0), (refs.c.name == bindparam("branch"), 1), else_=2
+)
+_NAMED = (
+    select(commits)
+    .join(refs, (refs.c.repo_id == commits.c.repo_id) & (refs.c.commit == commits.c.oid))
+    .where(refs.c.repo_id == bindparam("repo"), _NAMES)
+    .order_by(_BEST)
+    .limit(1)
+)
+_REF = select(refs).where(refs.c.repo_id == bindparam("repo"), _NAMES).order_by(_BEST).limit(1)
+
+
+def _names(repo_id: int, revision: str) -> dict[str, object]:
+    full = revision if revision.startswith("refs/") else f"refs/{revision}"
+    return {
+        "repo": repo_id,
+        "full": full,
+        "branch": f"refs/heads/{revision}",
+        "tag": f"refs/tags/{revision}",
+    }
+
+
 def find_ref(connection: Connection, repo_id: int, revision: str) -> Row[Any] | None:
     """The branch, tag or other reference that `revision` names, in git's order of looking."""
-    names = [revision] if revision.startswith("refs/") else []
-    names += [f"refs/heads/{revision}", f"refs/tags/{revision}", f"refs/{revision}"]
-    rows = connection.execute(
-        select(refs).where(refs.c.repo_id == repo_id, refs.c.name.in_(names))
-    ).all()
-    return min(rows, key=lambda row: names.index(row.name), default=None)
+    if "\0" in revision:
+        return None
+    return connection.execute(_REF, _names(repo_id, revision)).first()
 
 
 def resolve(connection: Connection, repo_id: int, revision: str) -> Row[Any]:
-    """The commit (row of `commits`) that a branch, tag, pull request, commit id or its first seven
-    or more digits names. Raises `HubError` 404 RevisionNotFound."""
-    ref = find_ref(connection, repo_id, revision)
-    wanted = ref.commit if ref else revision
-    if ref is None and not HEX.fullmatch(revision):
+    """The commit (row of `commits`) that a commit's id, a branch, tag, pull request, or the first
+    seven or more digits of an id name. A whole id comes first, so that no branch can pass for it.
+
+    Raises `HubError` 404 RevisionNotFound.
+    """
+    if "\0" in revision:  # PostgreSQL takes no such text
+        raise revision_not_found(revision.replace("\0", ""))
+    digits = HEX.fullmatch(revision)
+    row = None
+    if digits and len(revision) == 40:
+        row = connection.execute(_COMMIT, {"repo": repo_id, "oid": revision}).first()
+    row = row or connection.execute(_NAMED, _names(repo_id, revision)).first()
+    if row is None and digits:
+        start = commits.c.oid.between(revision, revision + "g")  # g: after all hexadecimal digits
+        found = select(commits).where(commits.c.repo_id == repo_id, start).limit(2)
+        rows = connection.execute(found).all()
+        row = rows[0] if len(rows) == 1 else None
+    if row is None:
         raise revision_not_found(revision)
-    same = commits.c.oid == wanted if len(wanted) == 40 else commits.c.oid.startswith(wanted)
-    row = connection.execute(
-        select(commits).where(commits.c.repo_id == repo_id, same).limit(2)
-    ).all()
-    if len(row) != 1:
-        raise revision_not_found(revision)
-    return row[0]
+    return row
 
 
 def save_commit(
@@ -59,21 +91,17 @@ def save_commit(
     """Store a commit (a second time is nothing) and return its id. `at` is in milliseconds."""
     at = now() if at is None else at
     oid = object_id("commit", commit_body(tree.oid, parents, author, at, title, message))
-    there = select(commits.c.oid).where(commits.c.repo_id == repo_id, commits.c.oid == oid)
-    if connection.execute(there).first() is None:
-        connection.execute(
-            commits.insert(),
-            {
-                "repo_id": repo_id,
-                "oid": oid,
-                "tree": tree.key,
-                "parents": list(parents),
-                "title": title,
-                "message": message,
-                "author": author,
-                "created_at": at,
-            },
-        )
+    row = {
+        "repo_id": repo_id,
+        "oid": oid,
+        "tree": tree.key,
+        "parents": list(parents),
+        "title": title,
+        "message": message,
+        "author": author,
+        "created_at": at,
+    }
+    add_missing(connection, commits, [row])
     return oid
 
 
@@ -108,12 +136,22 @@ def add_ref(
 
 def history(connection: Connection, repo_id: int, oid: str | None) -> Iterator[Row[Any]]:
     """A commit and those before it, first parents only, newest first."""
+    ahead: dict[str, Row[Any]] = {}
+    batch = 8
     while oid:
-        row = connection.execute(
-            select(commits).where(commits.c.repo_id == repo_id, commits.c.oid == oid)
-        ).first()
+        row = ahead.pop(oid, None)
         if row is None:
-            return
+            row = connection.execute(_COMMIT, {"repo": repo_id, "oid": oid}).first()
+            if row is None:
+                return
+            batch = min(batch * 2, 1000)
+            older = (
+                select(commits)
+                .where(commits.c.repo_id == repo_id, commits.c.created_at <= row.created_at)
+                .order_by(commits.c.created_at.desc())
+                .limit(batch)
+            )
+            ahead = {one.oid: one for one in connection.execute(older)} if row.parents else {}
         yield row
         oid = row.parents[0] if row.parents else None
 
@@ -122,3 +160,21 @@ def merge_base(connection: Connection, repo_id: int, one: str, two: str) -> str 
     """The newest commit that both have in their history of first parents; None: none."""
     seen = {row.oid for row in history(connection, repo_id, one)}
     return next((row.oid for row in history(connection, repo_id, two) if row.oid in seen), None)
+
+
+def reachable(
+    connection: Connection, repo_id: int, heads: Iterable[str], seen: set[str] | None = None
+) -> dict[str, Row[Any]]:
+    """All commits from which `heads` come, and those, by their id; parents of merges too. Those in
+    `seen`, and what they come from, are left out; it is added to."""
+    found: dict[str, Row[Any]] = {}
+    passed = set() if seen is None else seen
+    waiting = list(heads)
+    while waiting:
+        for row in history(connection, repo_id, waiting.pop()):
+            if row.oid in passed:
+                break
+            passed.add(row.oid)
+            found[row.oid] = row
+            waiting += row.parents[1:]
+    return found

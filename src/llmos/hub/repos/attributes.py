@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
-import posixpath
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 
 # fmt: off
 PATTERNS = [
@@ -17,48 +18,89 @@ PATTERNS = [
 DEFAULT_ATTRIBUTES = "".join(
     f"{pattern} filter=lfs diff=lfs merge=lfs -text\n" for pattern in PATTERNS
 ).encode()
+MOST_LINES = 2000  # of a file of rules that are read
+ESCAPE = re.compile(r"\\(.)")
 
 
-def large_patterns(attributes: bytes) -> list[str]:
-    """The patterns of a .gitattributes file whose files go to LFS."""
-    found = []
-    for line in attributes.decode(errors="replace").splitlines():
-        words = line.split()
-        if len(words) > 1 and "filter=lfs" in words[1:]:
-            found.append(words[0])
-    return found
+class LargeFiles:
+    """The rules of a .gitattributes file about LFS."""
+
+    def __init__(self, attributes: bytes) -> None:
+        """`attributes` is the file's content."""
+        self._rules: list[tuple[list[str], bool, bool]] = []
+        for line in attributes.decode(errors="replace").splitlines()[:MOST_LINES]:
+            words = line.split()
+            said = [word for word in words[1:] if word.lstrip("-!").split("=")[0] == "filter"]
+            if said and not words[0].startswith(("#", "[attr]")) and not words[0].endswith("/"):
+                parts, rooted = _parts(words[0])
+                self._rules.append((parts, rooted, said[-1] == "filter=lfs"))
+
+    def take(self, path: str) -> bool:
+        """Whether git would send this file to LFS; the last rule that fits decides."""
+        folders = path.split("/")
+        return next(
+            (
+                lfs
+                for parts, rooted, lfs in reversed(self._rules)
+                if _fits(parts, folders if rooted else folders[-1:])
+            ),
+            False,
+        )
 
 
-def matches(path: str, patterns: list[str]) -> bool:
-    """Whether git would apply one of `patterns` to `path`."""
-    name = posixpath.basename(path)
-    return any(
-        fnmatch.fnmatchcase(path if "/" in pattern else name, pattern.removeprefix("/"))
-        for pattern in patterns
-    )
+class Ignored:
+    """The rules of a .gitignore file."""
+
+    def __init__(self, text: str) -> None:
+        """`text` is the file's content."""
+        self._rules: list[tuple[list[str], bool, bool, bool]] = []
+        for line in text.splitlines()[:MOST_LINES]:
+            pattern = re.sub(r"(?<!\\) +$", "", line)
+            if not pattern or pattern.startswith("#"):
+                continue
+            keep = pattern.startswith("!")
+            pattern = pattern[keep:]
+            parts, rooted = _parts(pattern.removesuffix("/"))
+            self._rules.append((parts, rooted, pattern.endswith("/"), keep))
+
+    def leave_out(self, path: str) -> bool:
+        """Whether git would ignore this file: it or a folder it is in is ignored."""
+        folders = path.split("/")
+        return any(
+            self._ignores(folders[:end], end < len(folders)) for end in range(1, len(folders) + 1)
+        )
+
+    def _ignores(self, folders: list[str], is_folder: bool) -> bool:
+        for parts, rooted, only_folders, keep in reversed(self._rules):
+            fits = is_folder or not only_folders
+            if fits and _fits(parts, folders if rooted else folders[-1:]):
+                return not keep
+        return False
 
 
-def ignored(path: str, gitignore: str) -> bool:
-    """Whether a .gitignore text leaves `path` out; the last pattern that fits decides."""
-    out = False
-    for line in gitignore.splitlines():
-        pattern = line.strip()
-        if not pattern or pattern.startswith("#"):
-            continue
-        keep = pattern.startswith("!")
-        pattern = pattern.removeprefix("!")
-        if _ignores(pattern, path):
-            out = not keep
-    return out
+def _parts(pattern: str) -> tuple[list[str], bool]:
+    """A pattern by folders, and whether it stands for a whole path (or for a name anywhere)."""
+    rooted = "/" in pattern
+    pattern = ESCAPE.sub(lambda found: f"[{found[1]}]", pattern.removeprefix("/"))
+    parts = pattern.split("/")
+    if parts[-1] == "**" and rooted:
+        parts.append("*")  # whatever is inside, but not the folder itself
+    return parts, rooted
 
 
-def _ignores(pattern: str, path: str) -> bool:
-    folder_only = pattern.endswith("/")
-    rooted = "/" in pattern.rstrip("/")
-    pattern = pattern.strip("/")
-    parts = path.split("/")
-    for end in range(1, len(parts) + (not folder_only)):
-        piece = "/".join(parts[:end])
-        if fnmatch.fnmatchcase(piece if rooted else parts[end - 1], pattern):
-            return True
-    return False
+def _fits(parts: Sequence[str], folders: Sequence[str]) -> bool:
+    """Whether a path matches; `**` stands for any number of folders."""
+    at = part = 0
+    retry: tuple[int, int] | None = None  # where the last ** stands, and what it covers up to
+    while at < len(folders):
+        if part < len(parts) and parts[part] == "**":
+            retry = (part, at)
+            part += 1
+        elif part < len(parts) and fnmatchcase(folders[at], parts[part]):
+            at, part = at + 1, part + 1
+        elif retry:
+            retry = (retry[0], retry[1] + 1)
+            part, at = retry[0] + 1, retry[1]
+        else:
+            return False
+    return all(rest == "**" for rest in parts[part:])

@@ -10,25 +10,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from llmos.hub.accounts import audit
-from llmos.hub.accounts.rights import Caller
+from llmos.hub.accounts.rights import Caller, Right
 from llmos.hub.database.connection import now
-from llmos.hub.database.tables import blobs, refs, repo_blobs, repos
+from llmos.hub.database.tables import refs, repos
 from llmos.hub.errors import HubError, bad_request, entry_not_found, revision_not_found
 from llmos.hub.git import trees, versions
-from llmos.hub.git.objects import blob_id, pointer
 from llmos.hub.hub import Hub
+from llmos.hub.repos.content import (
+    keep_bytes,
+    keep_upload,
+    large_entry,
+    note_blobs,
+    used_bytes,
+)
+from llmos.hub.repos.indexing import index_repo
+from llmos.hub.repos.limits import check_quota, check_sharing
 from llmos.hub.repos.names import checked_path
-from llmos.hub.storage.staging import Staged, staged_bytes
+from llmos.hub.together import pull_requests
+from llmos.hub.together.webhooks import tell_repo
+from llmos.hub.uploads import landing
 
-INDEXED = versions.MAIN  # the branch whose card and facts are shown
+__all__ = ["keep_bytes", "keep_upload", "large_entry", "note_blobs", "used_bytes"]
+STALE = "The branch was updated since you last saw it: fetch it and commit again"
 
 
 @dataclass(slots=True)
 class Changes:
-    """What a commit does: files added or replaced, files and folders removed, copies."""
+    """What a commit does: files added or replaced, files and folders removed.
+
+    What is removed goes first, so that a file that is removed and added is new.
+    """
 
     title: str
     message: str = ""
@@ -36,94 +50,93 @@ class Changes:
     added: dict[str, trees.Entry] = field(default_factory=dict)
     removed: list[str] = field(default_factory=list)  # files
     removed_folders: list[str] = field(default_factory=list)
+    removed_entries: list[str] = field(default_factory=list)  # files or folders
+
+    @property
+    def paths(self) -> list[str]:
+        """All paths that are spoken of."""
+        return [*self.added, *self.removed, *self.removed_folders, *self.removed_entries]
 
 
-def keep_bytes(hub: Hub, content: bytes) -> trees.Entry:
-    """Keep a small file's content, durably, and return its entry."""
-    with staged_bytes(hub.settings.temporary, [content]) as staged:
-        hub.blobs.put(staged)
-        return trees.Entry("file", blob_id(content), staged.size, staged.sha256)
+class _Moved(Exception):
+    """Somebody else moved the branch between the look at it and the transaction."""
 
 
-def keep_upload(hub: Hub, repo_id: int, staged: Staged) -> None:
-    """Keep a large file that was sent to a repository, before any commit names it."""
-    hub.blobs.put(staged)
-    with hub.database.write() as connection:
-        note_blobs(connection, repo_id, {staged.sha256: staged.size}, committed=False)
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A commit made ready outside of the transaction: for this head of this branch."""
+
+    ref: Row[Any]
+    head: Row[Any]
+    root: trees.Draft
 
 
-def large_entry(connection: Connection, repo_id: int, sha256: str) -> trees.Entry:
-    """The entry of a large file that was sent to this repository (or is in it already).
-
-    Raises `HubError` 400 when it was not: a sha256 alone opens nothing.
-    """
-    row = connection.execute(
-        select(blobs.c.size)
-        .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
-        .where(repo_blobs.c.repo_id == repo_id, blobs.c.sha256 == sha256)
-    ).first()
-    if row is None:
-        raise bad_request(f"LFS object {sha256} was not uploaded to this repository")
-    return trees.Entry("lfs", blob_id(pointer(sha256, row.size)), row.size, sha256)
-
-
-def note_blobs(
-    connection: Connection, repo_id: int, sizes: Mapping[str, int], *, committed: bool = True
+def check_commit(
+    connection: Connection, caller: Caller, right: Right, repo: Row[Any], revision: str
 ) -> None:
-    """Write down that a repository holds (or was sent) these blobs: sha256 to bytes."""
-    at = now()
-    names = sorted(sizes)
-    for start in range(0, len(names), 500):
-        some = names[start : start + 500]
-        known = set(connection.scalars(select(blobs.c.sha256).where(blobs.c.sha256.in_(some))))
-        held = dict(
-            connection.execute(
-                select(repo_blobs.c.sha256, repo_blobs.c.committed).where(
-                    repo_blobs.c.repo_id == repo_id, repo_blobs.c.sha256.in_(some)
-                )
-            ).all()
+    """Raise `HubError` 403 unless the caller may commit to that branch or pull request, 404 when
+    there is none."""
+    ref = versions.find_ref(connection, repo.id, revision)
+    if ref is None or ref.kind == "tag":
+        raise revision_not_found(revision)
+    if ref.kind == "pr":
+        pull_requests.check_push(connection, caller, right, repo, ref.name)
+    elif right < Right.WRITE:
+        raise HubError(
+            403,
+            f"You don't have write access to {repo.full_name}: you may open a pull request instead "
+            "(create_pr=1)",
         )
-        rows = [{"sha256": one, "size": sizes[one], "created_at": at} for one in some]
-        if new := [row for row in rows if row["sha256"] not in known]:
-            connection.execute(blobs.insert(), new)
-        mark = {"repo_id": repo_id, "created_at": at, "committed": committed}
-        if new := [{"sha256": one, **mark} for one in some if one not in held]:
-            connection.execute(repo_blobs.insert(), new)
-        if committed and (late := [one for one in some if held.get(one) is False]):
-            connection.execute(
-                update(repo_blobs)
-                .where(repo_blobs.c.repo_id == repo_id, repo_blobs.c.sha256.in_(late))
-                .values(committed=True)
-            )
 
 
-def tree_with(connection: Connection, root: str, changes: Changes) -> trees.Entry:
-    """The root that `changes` make of the tree `root`. Raises `HubError` 404 when a file or folder
-    to remove is not there, 422 for a path that is refused."""
+def edits_of(connection: Connection, root: str, changes: Changes) -> dict[str, trees.Entry | None]:
+    """What `changes` do to the folder `root`: path to new entry, or to None for what goes.
+
+    Raises `HubError` 404 when a file or folder to remove is not there, 422 for a path that is
+    refused.
+    """
     edits: dict[str, trees.Entry | None] = {}
-    for path in changes.removed:
-        entry = trees.find(connection, root, checked_path(path))
-        if entry is None or entry.directory:
-            raise entry_not_found(f'A file with this name doesn\'t exist: "{path}"')
+    asked = [
+        *((path, "file") for path in changes.removed),
+        *((path, "folder") for path in changes.removed_folders),
+        *((path, "file or folder") for path in changes.removed_entries),
+    ]
+    for given, what in asked:
+        path = checked_path(given, folder=what != "file")
+        entry = trees.find(connection, root, path)
+        if entry is None or what == ("file" if entry.directory else "folder"):
+            raise entry_not_found(f'A {what} with this name doesn\'t exist: "{given}"')
         edits[path] = None
-    for path in changes.removed_folders:
-        folder = checked_path(path, folder=True)
-        entry = trees.find(connection, root, folder)
-        if entry is None or not entry.directory:
-            raise entry_not_found(f'A folder with this name doesn\'t exist: "{path}"')
-        edits[folder] = None
-    edits |= {checked_path(path): entry for path, entry in changes.added.items()}
-    _refuse_files_as_folders(edits)
-    return trees.changed(connection, root, edits)
+    gone = set(edits)
+    for given, entry in changes.added.items():
+        path = checked_path(given)
+        if other := _in_the_way(connection, root, path, gone) or _folder_in(path, changes.added):
+            raise HubError(422, f"{other} cannot be a file and a folder at once: delete it first")
+        edits[path] = entry
+    return edits
 
 
-def _refuse_files_as_folders(edits: Mapping[str, trees.Entry | None]) -> None:
-    added = {path for path, entry in edits.items() if entry is not None}
-    for path in added:
-        parts = path.split("/")
-        for end in range(1, len(parts)):
-            if (folder := "/".join(parts[:end])) in added:
-                raise HubError(422, f"{folder} cannot be a file and a folder at once")
+def _in_the_way(connection: Connection, root: str, path: str, gone: set[str]) -> str | None:
+    """A file where `path` needs a folder, or a folder where it is to be a file, unless it goes."""
+    key, below = root, ""
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        below = f"{below}/{part}" if below else part
+        entry = trees.entry_in(connection, key, part)
+        if entry is None or below in gone:
+            return None
+        if not entry.directory:
+            return below if number < len(parts) else None
+        key = entry.key
+    left = (name not in gone for name, _ in trees.walk(connection, key, prefix=path + "/"))
+    return path if any(left) else None
+
+
+def _folder_in(path: str, added: Mapping[str, trees.Entry]) -> str | None:
+    """A folder of `path` that the same commit adds as a file."""
+    parts = path.split("/")
+    above = ("/".join(parts[:end]) for end in range(1, len(parts)))
+    return next((folder for folder in above if folder in added), None)
 
 
 def commit(
@@ -138,20 +151,47 @@ def commit(
     """Commit to a branch or pull request and return the new commit's id.
 
     `parents` are further parents (of a merge). Raises `HubError` 404 when there is no such branch,
-    412 when `changes.parent` is no longer its head or somebody else was quicker.
+    412 when `changes.parent` is no longer its head, 403 when the repository's sharing or the
+    owner's quota forbid it.
     """
-    if not changes.title.strip():
-        raise bad_request("A commit needs a summary")
-    with hub.database.write() as connection:
-        ref = versions.find_ref(connection, repo.id, revision)
-        if ref is None or ref.kind == "tag":
-            raise revision_not_found(revision)
-        oid = commit_on(connection, caller, repo, ref, changes, parents=parents)
-        if ref.name == INDEXED:
-            from llmos.hub.repos.indexing import index_repo
+    _check(repo, changes)
+    with hub.database.read() as connection:
+        plan = _plan(connection, repo, revision, changes)
+    try:
+        with hub.database.write() as connection:
+            return _land(hub, connection, caller, repo, plan, changes, parents)
+    except _Moved:
+        if changes.parent:
+            raise HubError(412, STALE) from None
+    with hub.database.write() as connection:  # nobody can be quicker now
+        _lock(connection, repo.id)
+        plan = _plan(connection, repo, revision, changes)
+        return _land(hub, connection, caller, repo, plan, changes, parents)
 
-            index_repo(hub, connection, repo.id)
-    return oid
+
+def open_with_commit(
+    hub: Hub, caller: Caller, repo: Row[Any], revision: str, changes: Changes
+) -> tuple[str, int]:
+    """Commit to a new pull request for the branch `revision`, from `changes.parent` or the
+    branch's head; returns the commit's id and the pull request's number."""
+    _check(repo, changes)
+    with hub.database.write() as connection:
+        _lock(connection, repo.id)
+        start = versions.resolve(connection, repo.id, changes.parent or revision)
+        root = trees.draft(connection, start.tree, edits_of(connection, start.tree, changes))
+        oid = _save(hub, connection, caller, repo, root, [start.oid], changes)
+        base = versions.find_ref(connection, repo.id, revision)
+        number = pull_requests.open_pull_request(
+            connection,
+            caller,
+            repo,
+            title=changes.title,
+            description=changes.message,
+            base=revision if base and base.kind == "branch" else "main",
+            head=oid,
+        )
+        _tell(connection, caller, repo, f"refs/pr/{number}", None, oid)
+    return oid, number
 
 
 def commit_on(
@@ -163,51 +203,105 @@ def commit_on(
     *,
     parents: Sequence[str] = (),
 ) -> str:
-    """The part of `commit` that happens within a transaction."""
+    """A commit of files that the repository holds already (a merge), within a transaction."""
+    _lock(connection, repo.id)
     head = versions.resolve(connection, repo.id, ref.commit)
     if changes.parent and not head.oid.startswith(changes.parent):
-        raise HubError(
-            412, "The branch was updated since you last saw it: fetch it and commit again"
-        )
-    root = tree_with(connection, head.tree, changes)
-    oid = versions.save_commit(
-        connection,
-        repo.id,
-        root,
-        [head.oid, *parents],
-        caller.name,
-        changes.title,
-        changes.message,
-    )
-    versions.move_ref(connection, repo.id, ref.name, head.oid, oid)
-    note_blobs(connection, repo.id, {one.key: one.size for one in changes.added.values()})
-    values: dict[str, Any] = {"updated_at": now(), "used_bytes": used_bytes(connection, repo.id)}
-    if ref.name == versions.MAIN:
-        values["head"] = oid
-    connection.execute(update(repos).where(repos.c.id == repo.id).values(**values))
-    audit.record(
-        connection,
-        caller.name,
-        "repo.commit",
-        f"{repo.kind}:{repo.full_name}",
-        commit=oid,
-        ref=ref.name,
-    )
+        raise HubError(412, STALE)
+    root = trees.draft(connection, head.tree, edits_of(connection, head.tree, changes))
+    oid = _save(None, connection, caller, repo, root, [head.oid, *parents], changes)
+    _move(connection, caller, repo, ref.name, head.oid, oid)
     return oid
 
 
-def used_bytes(connection: Connection, repo_id: int) -> int:
-    """Bytes of all blobs that any version of a repository holds."""
-    total = (
-        select(func.coalesce(func.sum(blobs.c.size), 0))
-        .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
-        .where(repo_blobs.c.repo_id == repo_id, repo_blobs.c.committed)
+def _check(repo: Row[Any], changes: Changes) -> None:
+    if not changes.title.strip():
+        raise bad_request("A commit needs a summary")
+    for path, entry in changes.added.items():
+        check_sharing(repo, path, entry.size, large=entry.lfs)
+
+
+def _plan(connection: Connection, repo: Row[Any], revision: str, changes: Changes) -> _Plan:
+    ref = versions.find_ref(connection, repo.id, revision)
+    if ref is None or ref.kind == "tag":
+        raise revision_not_found(revision)
+    head = versions.resolve(connection, repo.id, ref.commit)
+    if changes.parent and not head.oid.startswith(changes.parent):
+        raise HubError(412, STALE)
+    edits = edits_of(connection, head.tree, changes)
+    return _Plan(ref, head, trees.draft(connection, head.tree, edits))
+
+
+def _land(
+    hub: Hub,
+    connection: Connection,
+    caller: Caller,
+    repo: Row[Any],
+    plan: _Plan,
+    changes: Changes,
+    parents: Sequence[str],
+) -> str:
+    _lock(connection, repo.id)
+    there = connection.execute(
+        select(refs.c.commit).where(refs.c.repo_id == repo.id, refs.c.name == plan.ref.name)
+    ).scalar()
+    if there != plan.head.oid:
+        raise _Moved
+    before = [plan.head.oid, *parents]
+    oid = _save(hub, connection, caller, repo, plan.root, before, changes)
+    _move(connection, caller, repo, plan.ref.name, plan.head.oid, oid)
+    pull_requests.note_commit(connection, repo.id, plan.ref.name, caller.name, oid)
+    if plan.ref.name == versions.MAIN and any("/" not in path for path in changes.paths):
+        index_repo(hub, connection, repo.id)  # which reads files of the first level only
+    return oid
+
+
+def _lock(connection: Connection, repo_id: int) -> None:
+    """Let commits to one repository wait for each other. Raises `HubError` 404 when it is gone."""
+    row = select(repos.c.id).where(repos.c.id == repo_id).with_for_update()
+    if connection.execute(row).first() is None:
+        raise HubError(404, "Repository not found", "RepoNotFound")
+
+
+def _save(
+    hub: Hub | None,
+    connection: Connection,
+    caller: Caller,
+    repo: Row[Any],
+    root: trees.Draft,
+    parents: Sequence[str],
+    changes: Changes,
+) -> str:
+    """Store a commit and what it needs; no reference points at it yet. With `hub`, what it adds is
+    new to the repository and looked at."""
+    if hub is not None and changes.added:
+        landing.admit(hub, connection, changes.added)
+    more = note_blobs(connection, repo.id, {one.key: one.size for one in changes.added.values()})
+    if more:
+        if hub is not None:
+            check_quota(hub, connection, repo.owner_id, more)
+        grown = repos.c.used_bytes + more
+        connection.execute(update(repos).where(repos.c.id == repo.id).values(used_bytes=grown))
+    trees.store(connection, root)
+    return versions.save_commit(
+        connection, repo.id, root.entry, parents, caller.name, changes.title, changes.message
     )
-    return int(connection.execute(total).scalar_one())
 
 
-def branches(connection: Connection, repo_id: int) -> Sequence[Row[Any]]:
-    """All references of a repository, by name."""
-    return connection.execute(
-        select(refs).where(refs.c.repo_id == repo_id).order_by(refs.c.name)
-    ).all()
+def _move(
+    connection: Connection, caller: Caller, repo: Row[Any], name: str, old: str, new: str
+) -> None:
+    versions.move_ref(connection, repo.id, name, old, new)
+    values: dict[str, Any] = {"updated_at": now()}
+    if name == versions.MAIN:
+        values["head"] = new
+    connection.execute(update(repos).where(repos.c.id == repo.id).values(**values))
+    _tell(connection, caller, repo, name, old, new)
+
+
+def _tell(
+    connection: Connection, caller: Caller, repo: Row[Any], name: str, old: str | None, new: str
+) -> None:
+    target = f"{repo.kind}:{repo.full_name}"
+    audit.record(connection, caller.name, "repo.commit", target, commit=new, ref=name)
+    tell_repo(connection, repo, "update", "repo.content", updated_refs=[(name, old, new)])

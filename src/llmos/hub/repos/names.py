@@ -64,6 +64,12 @@ RESERVED = frozenset(
     }
 )
 # fmt: on
+# Words that follow a short name in addresses (/api/models/gpt2/refs): no repository's name.
+ACTIONS = frozenset(
+    {"auth-check", "branch", "collections", "commit", "commits", "discussions", "duplicate", "like"}
+    | {"likers", "paths-info", "preupload", "raw", "refs", "resolve", "revision", "settings"}
+    | {"super-squash", "tag", "tree", "user-access-request", "xet-read-token", "xet-write-token"}
+)
 LONGEST_PATH = 1000  # bytes
 LONGEST_PART = 255
 
@@ -76,6 +82,14 @@ def checked_name(name: object, what: str = "name") -> str:
             "-- or .., not ending in .git)"
         )
     return name
+
+
+def checked_repo_name(name: object) -> str:
+    """A name that a repository may take (without its owner's). Raises `HubError` 400."""
+    checked = checked_name(name, "repo name")
+    if checked.lower() in ACTIONS:
+        raise bad_request(f"{checked} is a word of the hub's own addresses: choose another name")
+    return checked
 
 
 def checked_account_name(name: object) -> str:

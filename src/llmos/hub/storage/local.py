@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from llmos.hub.errors import HubError
-from llmos.hub.storage.staging import Staged, disk_errors
+from llmos.hub.storage.staging import Arrived, disk_errors
 from llmos.hub.storage.store import StoredBlob
 
 PIECE = 1 << 20  # bytes read at once: 64 KiB pieces serve a third as fast
@@ -18,12 +18,13 @@ class LocalStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._led_to: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
 
     def _file(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256[2:4] / sha256
 
-    def put(self, staged: Staged) -> None:
+    def put(self, staged: Arrived) -> None:
         """See `BlobStore.put`: fsync, rename, fsync of the folder."""
         target = self._file(staged.sha256)
         try:
@@ -36,8 +37,15 @@ class LocalStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.path.chmod(0o644)
             os.replace(staged.path, target)
-            for folder in (target.parent, target.parent.parent, self.folder):
-                _sync_folder(folder)
+            self._sync(target.parent)
+
+    def _sync(self, folder: Path) -> None:
+        """Have a folder's names on the disk, and once in a process' life those that lead to it."""
+        _sync_folder(folder)
+        if folder not in self._led_to:
+            _sync_folder(folder.parent)
+            _sync_folder(self.folder)
+            self._led_to.add(folder)
 
     def size(self, sha256: str) -> int | None:
         """See `BlobStore.size`."""
@@ -72,13 +80,30 @@ class LocalStore:
 
     def list(self) -> Iterator[StoredBlob]:
         """See `BlobStore.list`."""
-        for path in self.folder.glob("??/??/*"):
+        for path in self.folder.glob("??/??/" + "?" * 64):
             about = path.stat()
             yield StoredBlob(path.name, about.st_size, about.st_mtime_ns // 1_000_000)
 
     def delete(self, sha256: str) -> None:
         """See `BlobStore.delete`."""
         self._file(sha256).unlink(missing_ok=True)
+
+    def delete_old(self, sha256: str, before: int) -> bool:
+        """See `BlobStore.delete_old`. Out of the way first, then looked at: whoever puts the same
+        blob meanwhile either has made it young, which shows, or does not find it and writes it."""
+        file = self._file(sha256)
+        leaving = file.with_name(f"{sha256}.leaving")
+        try:
+            if file.stat().st_mtime_ns // 1_000_000 >= before:
+                return False
+            os.replace(file, leaving)
+        except FileNotFoundError:
+            return True
+        if leaving.stat().st_mtime_ns // 1_000_000 >= before:
+            os.replace(leaving, file)
+            return False
+        leaving.unlink()
+        return True
 
     def set_aside(self, sha256: str) -> None:
         """See `BlobStore.set_aside`: moved to FOLDER/damaged."""

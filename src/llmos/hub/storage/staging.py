@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from llmos.hub.errors import HubError, bad_request
 
@@ -24,28 +27,55 @@ def disk_errors() -> Iterator[None]:
         raise
 
 
+class Arrived(Protocol):
+    """A file that is whole and waits to be handed to a store."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is, all of it written."""
+
+    @property
+    def sha256(self) -> str:
+        """Of its bytes."""
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+
+    def sync(self) -> None:
+        """Have all bytes on the disk."""
+
+
 class Staged:
     """A file being received. Its sha256 and size are known at any time.
 
     Use it in a `with` block: what was not handed to a store is deleted at the end.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open a new temporary file in `folder`."""
+    def __init__(self, folder: Path, *, hashed: bool = True) -> None:
+        """Open a new temporary file in `folder`; with `hashed` off, the sha256 is not counted."""
         with disk_errors():
             folder.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=folder, prefix="up-")
-        self.path = Path(name)
+        self._path = Path(name)
         self._file = os.fdopen(descriptor, "w+b", buffering=1 << 20)
         self._digest = hashlib.sha256()
+        self._hashed = hashed
         self.size = 0
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes. Raises `HubError` 507 when the disk is full."""
         with disk_errors():
             self._file.write(data)
-        self._digest.update(data)
+        if self._hashed:
+            self._digest.update(data)
         self.size += len(data)
+
+    @property
+    def path(self) -> Path:
+        """The file, with all bytes so far."""
+        self.flush()
+        return self._path
 
     @property
     def sha256(self) -> str:
@@ -59,6 +89,11 @@ class Staged:
         if sha256 is not None and self.sha256 != sha256:
             raise bad_request(f"sha256 of what came is {self.sha256}, {sha256} was announced")
 
+    def flush(self) -> None:
+        """Have all bytes in the file, for whoever opens it."""
+        with disk_errors():
+            self._file.flush()
+
     def sync(self) -> None:
         """Have all bytes on the disk."""
         with disk_errors():
@@ -67,8 +102,6 @@ class Staged:
 
     def head(self, count: int) -> bytes:
         """The first `count` bytes."""
-        with disk_errors():
-            self._file.flush()
         with self.path.open("rb") as file:
             return file.read(count)
 
@@ -76,8 +109,9 @@ class Staged:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its last bytes found no room: nobody wants them now
+            self._file.close()
+        self._path.unlink(missing_ok=True)
 
 
 def staged_bytes(folder: Path, pieces: Iterable[bytes]) -> Staged:
@@ -90,3 +124,17 @@ def staged_bytes(folder: Path, pieces: Iterable[bytes]) -> Staged:
         staged.__exit__()
         raise
     return staged
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A file that is whole and whose sha256 was counted by somebody else; see `Arrived`."""
+
+    path: Path
+    sha256: str
+    size: int
+
+    def sync(self) -> None:
+        """Have all bytes on the disk."""
+        with disk_errors(), self.path.open("rb") as file:
+            os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from llmos.hub.settings import HubSettings
-from llmos.hub.storage.staging import Staged
+from llmos.hub.storage.staging import Arrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class StoredBlob:
 class BlobStore(Protocol):
     """Blobs are added whole, never changed, and found by the sha256 of their bytes."""
 
-    def put(self, staged: Staged) -> None:
+    def put(self, staged: Arrived) -> None:
         """Keep a finished upload, durably, under its sha256; a blob already there stays."""
 
     def size(self, sha256: str) -> int | None:
@@ -43,6 +43,10 @@ class BlobStore(Protocol):
 
     def delete(self, sha256: str) -> None:
         """Remove a blob; nothing happens when it is not there."""
+
+    def delete_old(self, sha256: str, before: int) -> bool:
+        """Remove a blob unless it was put, again or for the first time, after `before`
+        (milliseconds since 1970); whether it is gone."""
 
     def set_aside(self, sha256: str) -> None:
         """Keep a damaged blob out of reach, for a person to look at."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmos.errors import LedgerError, ProtocolError
-from llmos.models.arrays import Layout
+from llmos.provenance.layout import Layout
 from llmos.provenance.ledger import Entry
 from llmos.records import JSON
 

@@ -9,8 +9,8 @@ import pytest
 
 from llmos.errors import LedgerError
 from llmos.federation.report import load_state
-from llmos.federation.state import RunState
 from llmos.provenance.ledger import Entry
+from llmos.provenance.run_state import RunState
 
 if TYPE_CHECKING:
     from tests.conftest import Joint

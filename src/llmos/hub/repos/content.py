@@ -1,0 +1,135 @@
+"""The bytes behind a repository's files: kept, and written down as that repository's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Connection, func, select, update
+
+from llmos.hub.database.connection import now
+from llmos.hub.database.missing import add_missing
+from llmos.hub.database.tables import blobs, repo_blobs
+from llmos.hub.errors import bad_request
+from llmos.hub.git.entries import Entry
+from llmos.hub.git.objects import blob_id, pointer
+from llmos.hub.hub import Hub
+from llmos.hub.storage.staging import Arrived, staged_bytes
+from llmos.hub.uploads import landing
+
+AT_ONCE = 500  # values of one statement
+WRITERS = 8  # files brought to the disk side by side: each waits for it
+
+
+def keep_bytes(hub: Hub, content: bytes) -> Entry:
+    """Keep a small file's content, durably, and return its entry."""
+    with staged_bytes(hub.settings.temporary, [content]) as staged:
+        hub.blobs.put(staged)
+        landing.record_small(hub, staged.sha256, staged.size, landing.inspect_bytes(content))
+        return Entry("file", blob_id(content), staged.size, staged.sha256)
+
+
+def keep_all(hub: Hub, contents: Mapping[str, bytes]) -> dict[str, Entry]:
+    """The same for the small files of a commit, by their paths."""
+    if len(contents) < 2:
+        return {path: keep_bytes(hub, content) for path, content in contents.items()}
+    with ThreadPoolExecutor(min(WRITERS, len(contents))) as pool:
+        entries = pool.map(lambda content: keep_bytes(hub, content), contents.values())
+        return dict(zip(contents, entries, strict=True))
+
+
+def keep_upload(hub: Hub, repo_id: int, staged: Arrived) -> None:
+    """Keep a large file that was sent to a repository, before any commit names it."""
+    keep_uploads(hub, repo_id, [staged])
+
+
+def keep_uploads(hub: Hub, repo_id: int, arrived: Sequence[Arrived]) -> None:
+    """The same for several files: their bytes one by one, their rows in one transaction."""
+    found = {}
+    for one in arrived:
+        with one.path.open("rb") as file:
+            found[one.sha256] = landing.inspect(file, one.size)
+        hub.blobs.put(one)
+    with hub.database.write() as connection:
+        note_blobs(connection, repo_id, {one.sha256: one.size for one in arrived}, committed=False)
+        for sha256 in sorted(found):
+            landing.record(connection, sha256, found[sha256])
+
+
+def large_entries(connection: Connection, repo_id: int, wanted: Iterable[str]) -> dict[str, Entry]:
+    """The entries of large files, by their sha256, that were sent to this repository (or are in it
+    already).
+
+    Raises `HubError` 400 when one was not: a sha256 alone opens nothing.
+    """
+    names = sorted(set(wanted))
+    found: dict[str, Entry] = {}
+    for start in range(0, len(names), AT_ONCE):
+        rows = connection.execute(
+            select(blobs.c.sha256, blobs.c.size)
+            .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
+            .where(
+                repo_blobs.c.repo_id == repo_id,
+                repo_blobs.c.sha256.in_(names[start : start + AT_ONCE]),
+            )
+        )
+        for sha256, size in rows:
+            found[sha256] = Entry("lfs", blob_id(pointer(sha256, size)), size, sha256)
+    for name in names:
+        if name not in found:
+            raise bad_request(f"LFS object {name[:80]} was not uploaded to this repository")
+    return found
+
+
+def large_entry(connection: Connection, repo_id: int, sha256: str) -> Entry:
+    """The same for one file."""
+    return large_entries(connection, repo_id, [sha256])[sha256]
+
+
+def note_blobs(
+    connection: Connection, repo_id: int, sizes: Mapping[str, int], *, committed: bool = True
+) -> int:
+    """Write down that a repository holds (or was sent) these blobs: sha256 to bytes.
+
+    Returns the bytes of those that none of its versions held before.
+    """
+    at, more = now(), 0
+    names = sorted(sizes)
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        add_missing(
+            connection,
+            blobs,
+            [{"sha256": one, "size": sizes[one], "created_at": at} for one in some],
+        )
+        mark = {"repo_id": repo_id, "created_at": at, "committed": False}
+        add_missing(connection, repo_blobs, [{"sha256": one, **mark} for one in some])
+        if not committed:
+            waiting = repo_blobs.c.sha256.in_(some) & repo_blobs.c.committed.is_(False)
+            again = update(repo_blobs).where(repo_blobs.c.repo_id == repo_id, waiting)
+            connection.execute(again.values(created_at=at))  # sent again: young, for the collection
+            continue
+        fresh = list(
+            connection.scalars(
+                update(repo_blobs)
+                .where(
+                    repo_blobs.c.repo_id == repo_id,
+                    repo_blobs.c.sha256.in_(some),
+                    repo_blobs.c.committed.is_(False),
+                )
+                .values(committed=True)
+                .returning(repo_blobs.c.sha256)
+            )
+        )
+        more += sum(sizes[one] for one in fresh)
+    return more
+
+
+def used_bytes(connection: Connection, repo_id: int) -> int:
+    """Bytes of all blobs that any version of a repository holds, counted anew."""
+    total = (
+        select(func.coalesce(func.sum(blobs.c.size), 0))
+        .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
+        .where(repo_blobs.c.repo_id == repo_id, repo_blobs.c.committed)
+    )
+    return int(connection.execute(total).scalar_one())

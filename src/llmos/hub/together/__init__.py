@@ -1,0 +1,1 @@
+"""Discussions, pull requests, access requests, collections, webhooks and notifications."""

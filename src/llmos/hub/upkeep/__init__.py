@@ -1,0 +1,1 @@
+"""Upkeep: backup, restore, garbage collection, re-hashing, statistics."""
