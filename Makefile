@@ -8,6 +8,7 @@ TORCH_INDEX ?=
 # Whose text the demo trains on, such as MEMBERS="anna=texts/anna.txt ben=texts/ben.txt".
 MEMBERS ?=
 PYTEST ?= -n auto --maxprocesses 4
+PYTEST_SYSTEM ?= -n 2
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -31,8 +32,11 @@ check: $(STAMP)  ## style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-system: $(STAMP)  ## install parts of the operating system, run the tests that need them
-	@echo "no test needs a part of the operating system yet: nothing to install, nothing to run"
+test-system: $(STAMP)  ## install parts of the operating system (as root, or by sudo), run the tests that need them
+	$(if $(filter 0,$(shell id -u)),,sudo) ./tests/install_system.sh
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'moto[server]>=5'
+	$(BIN)/python tests/with_servers.py $(BIN)/pytest -m system $(PYTEST_SYSTEM)
+	$(BIN)/python tests/with_servers.py $(BIN)/pytest tests/hub $(PYTEST_SYSTEM)
 
 format: $(STAMP)  ## put the code into the common format
 	$(BIN)/ruff check --fix .

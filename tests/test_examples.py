@@ -14,6 +14,7 @@ SAYS = {
     "01_joint_run.py": ("north: together", "south: together"),
     "02_train_alone.py": ("But it was raining hard. -> English", "Pero llovía mucho. -> Spanish"),
     "03_piece_by_piece.py": ("step 60: loss", "held out"),
+    "04_hub.py": ("gpt2: (1, ", "t5-base: ", "bert-base-uncased: 5 guesses"),
 }
 
 

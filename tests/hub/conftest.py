@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 import uvicorn
 from starlette.testclient import TestClient
 
@@ -19,6 +21,7 @@ from llmos.hub.api.app import HubApp
 from llmos.hub.api.routing import Route
 from llmos.hub.api.surface import ROUTES
 from llmos.hub.database import migrate
+from llmos.hub.database.connection import Database
 from llmos.hub.database.tables import metadata
 from llmos.hub.hub import Hub
 from llmos.hub.settings import HubSettings
@@ -59,16 +62,28 @@ class World:
 
 
 def open_hub(folder: Path, **settings: Any) -> Hub:
-    """A hub with fresh tables."""
+    """A hub with fresh tables: in SQLite, or in the PostgreSQL that LLMOS_TEST_DATABASE names."""
+    if (server := os.environ.get("LLMOS_TEST_DATABASE")) and "database" not in settings:
+        settings["database"] = _fresh_database(server)
     made = HubSettings(folder=folder, **settings)
-    from llmos.hub.database.connection import Database
-
     database = Database(made.database_url)
     metadata.create_all(database.engine)
     with database.write() as connection:
         migrate.stamp(connection)
     database.close()
     return Hub(made)
+
+
+def _fresh_database(server: str) -> str:
+    """The URL of a new, empty database."""
+    name = f"hub_{os.urandom(6).hex()}"
+    engine = sqlalchemy.create_engine(
+        server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server.rpartition("/")[0] + f"/{name}"
 
 
 def world_in(folder: Path, routes: list[Route] = ROUTES, **settings: Any) -> World:

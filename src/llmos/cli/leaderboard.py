@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,10 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 def leaderboard(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULT...", help="Results, or folders of them.")
+        list[str],
+        typer.Argument(
+            metavar="RESULT...", help="Results, folders of them, or the address of a hub."
+        ),
     ],
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")
@@ -38,7 +42,9 @@ def leaderboard(
     from llmos.evaluation.leaderboard_page import page
     from llmos.storage import write_atomic
 
-    board = ranked(_files(results), dict(map(_signer, signer or [])))
+    with tempfile.TemporaryDirectory() as fetched:
+        files, known = _files(results, Path(fetched))
+        board = ranked(files, {**known, **dict(map(_signer, signer or []))})
     if html:
         write_atomic(html, page(board, title).encode())
     if as_json:
@@ -65,12 +71,21 @@ def leaderboard(
         raise typer.Exit(1)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    return [
-        file
-        for path in paths
-        for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])
-    ]
+def _files(named: list[str], fetched: Path) -> tuple[list[Path], dict[str, str]]:
+    """The files of results, those of a hub fetched into a folder; and its members by their keys."""
+    found: list[Path] = []
+    known: dict[str, str] = {}
+    for name in named:
+        path = Path(name)
+        if name.startswith(("http://", "https://")):
+            from llmos.evaluation.hub_results import fetch_results
+
+            files, signers = fetch_results(name, fetched)
+            found += files
+            known |= signers
+        else:
+            found += sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return found, known
 
 
 def _signer(text: str) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from llmos.cli import (
     generate,
     hub,
     leaderboard,
+    publish,
     recipe,
     runs,
     serve,
@@ -45,6 +46,7 @@ First steps:
   llmos recipe new          write the recipe that the members agree on
   llmos train               train one model jointly, and measure what joining brings
   llmos runs                list the runs in this folder
+  llmos publish             share a finished run on a hub, with its evidence
   llmos verify              check a run's signatures, ledger and merges
   llmos generate            write text with the model
   llmos evaluate            judge a model; llmos leaderboard shows who is best
@@ -68,6 +70,7 @@ app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
+app.command()(publish.publish)
 app.command()(verify.verify)
 app.add_typer(runs.app, name="runs")
 app.command()(generate.generate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from llmos.cli.generate import quiet_transformers
 from llmos.cli.progress import RunProgress, run_with_progress
 from llmos.cli.progress_alone import AloneProgress
+from llmos.cli.publish import Listener, Publication, bring
 from llmos.cli.runs import print_alone_outcome, print_outcome
 from llmos.errors import UsageError
 from llmos.recipe import Recipe, load_recipe
@@ -54,6 +56,14 @@ def train(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Go on with a run that was stopped."),
     ] = None,
+    publish: Annotated[
+        str | None,
+        typer.Option(
+            "--publish",
+            metavar="HUB/OWNER/NAME",
+            help="Tell a hub of the run while it lasts, and publish it there at its end.",
+        ),
+    ] = None,
 ) -> None:
     """Train RECIPE into the folder given by --out, or go on with --resume.
 
@@ -61,6 +71,7 @@ def train(
     jointly, each on its own text, over a folder on this machine.
     """
     quiet_transformers()
+    publication = Publication(publish) if publish else None
     if resume is not None:
         given = {"RECIPE": recipe, "--out": out, "--data": data, "--member": member, "--seed": seed}
         extra = [name for name, value in given.items() if value is not None]
@@ -69,7 +80,7 @@ def train(
                 f"--resume takes no {', '.join(extra) or 'other options'}: "
                 "a run keeps what it was started with"
             )
-        go_on(resume, parallel)
+        go_on(resume, parallel, publication)
         return
     if recipe is None or out is None:
         raise UsageError(
@@ -81,10 +92,17 @@ def train(
     if data is not None:
         if member or compare or processes:
             raise UsageError("--data trains alone: leave out --member, --compare and --processes")
-        start_alone(agreed, out, data, parallel)
+        start_alone(agreed, out, data, parallel, publication)
         return
     members = parse_members(member) if member else None
-    start(agreed, out, members=members, compare=compare, processes=processes)
+    start(
+        agreed,
+        out,
+        members=members,
+        compare=compare,
+        processes=processes,
+        publication=publication,
+    )
 
 
 def start(
@@ -94,43 +112,68 @@ def start(
     members: dict[str, Path] | None = None,
     compare: bool = False,
     processes: bool = False,
+    publication: Publication | None = None,
 ) -> None:
     """Start a joint run with live progress and print its outcome; `llmos demo` does too."""
     from llmos.federation import local
 
+    if publication:
+        publication.prepare(recipe, list(members or ()))
     run_with_progress(
         out,
         RunProgress(recipe),
-        lambda listen: local.train(
-            recipe,
-            out=out,
-            members=members,
-            compare=compare,
-            processes=processes,
-            listener=listen,
+        _told(
+            publication,
+            lambda listen: local.train(
+                recipe,
+                out=out,
+                members=members,
+                compare=compare,
+                processes=processes,
+                listener=listen,
+            ),
         ),
     )
     print_outcome(out)
+    if publication:
+        bring(out, publication.address)
 
 
-def start_alone(recipe: Recipe, out: Path, data: Path, parallel: str) -> None:
+def _told(
+    publication: Publication | None, work: Callable[[Listener], object]
+) -> Callable[[Listener], object]:
+    """`work`, of which a hub is told where it is to be published."""
+    return publication.around(work) if publication else work
+
+
+def start_alone(
+    recipe: Recipe, out: Path, data: Path, parallel: str, publication: Publication | None = None
+) -> None:
     """Train alone with live progress and print the outcome."""
     from llmos.training import alone
     from llmos.training.parallel import processes_from_environment
 
     with processes_from_environment(parallel) as processes:
+        publication = publication if processes.is_first else None
+        if publication:
+            publication.prepare(recipe, ())
         run_with_progress(
             out,
             AloneProgress(recipe),
-            lambda listen: alone.start_alone(
-                recipe, data, out, processes=processes, listener=listen
+            _told(
+                publication,
+                lambda listen: alone.start_alone(
+                    recipe, data, out, processes=processes, listener=listen
+                ),
             ),
         )
         if processes.is_first:
             print_alone_outcome(out)
+    if publication:
+        bring(out, publication.address)
 
 
-def go_on(run: Path, parallel: str = "ddp") -> None:
+def go_on(run: Path, parallel: str = "ddp", publication: Publication | None = None) -> None:
     """Resume a run with live progress and print its outcome."""
     if is_alone(run):
         from llmos.training import alone
@@ -138,20 +181,34 @@ def go_on(run: Path, parallel: str = "ddp") -> None:
 
         recipe = load_recipe(run / "recipe.toml")
         with processes_from_environment(parallel) as processes:
+            publication = publication if processes.is_first else None
+            if publication:
+                publication.prepare(recipe, ())
             run_with_progress(
                 run,
                 AloneProgress(recipe),
-                lambda listen: alone.resume_alone(run, processes=processes, listener=listen),
+                _told(
+                    publication,
+                    lambda listen: alone.resume_alone(run, processes=processes, listener=listen),
+                ),
             )
             if processes.is_first:
                 print_alone_outcome(run)
-        return
-    from llmos.federation import local
+    else:
+        from llmos.federation import local
 
-    local.read_settings(run)
-    recipe = load_recipe(run / "recipe.toml")
-    run_with_progress(run, RunProgress(recipe), lambda listen: local.resume(run, listen))
-    print_outcome(run)
+        local.read_settings(run)
+        recipe = load_recipe(run / "recipe.toml")
+        if publication:
+            publication.prepare(recipe, ())
+        run_with_progress(
+            run,
+            RunProgress(recipe),
+            _told(publication, lambda listen: local.resume(run, listen)),
+        )
+        print_outcome(run)
+    if publication:
+        bring(run, publication.address)
 
 
 def parse_members(arguments: list[str], option: str = "--member") -> dict[str, Path]:

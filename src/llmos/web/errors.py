@@ -9,7 +9,7 @@ from llmos.hub.accounts.rights import NOBODY
 from llmos.hub.api.authentication import caller_of
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
-from llmos.web.rendering import render, viewer_of
+from llmos.web.rendering import raw_path, render, viewer_of
 
 
 def error_page(hub: Hub, request: Request, error: HubError) -> Response:
@@ -41,6 +41,5 @@ def _inside(request: Request) -> str:
     """Where to come back to after signing in."""
     if request.method != "GET":
         return "/"
-    query = request.scope.get("query_string", b"").decode("latin-1")
-    path = request.scope.get("raw_path", b"/").decode("latin-1").split("?")[0]
-    return path + (f"?{query}" if query else "")
+    query = request.url.query
+    return raw_path(request) + (f"?{query}" if query else "")

@@ -103,7 +103,9 @@ def find(
     return rows_of(connection, ids, list(repos.c)), str(cursor or "")
 
 
-def items(connection: Connection, caller: Caller, filters: Filters, count: int = PAGE) -> list[Item]:
+def items(
+    connection: Connection, caller: Caller, filters: Filters, count: int = PAGE
+) -> list[Item]:
     """The first repositories that match, as lists show them."""
     return [item_of(row) for row in find(connection, caller, filters, count)[0]]
 
@@ -175,9 +177,7 @@ def countries(connection: Connection) -> list[tuple[str, int]]:
     number = func.count().label("number")
     rows = connection.execute(
         select(accounts.c.country, number)
-        .where(
-            accounts.c.kind == "org", accounts.c.country != "", accounts.c.disabled_at.is_(None)
-        )
+        .where(accounts.c.kind == "org", accounts.c.country != "", accounts.c.disabled_at.is_(None))
         .group_by(accounts.c.country)
         .order_by(number.desc(), accounts.c.country)
     )

@@ -35,7 +35,12 @@ ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},
     "details": {"open"},
-    "h1": {"id"}, "h2": {"id"}, "h3": {"id"}, "h4": {"id"}, "h5": {"id"}, "h6": {"id"},
+    "h1": {"id"},
+    "h2": {"id"},
+    "h3": {"id"},
+    "h4": {"id"},
+    "h5": {"id"},
+    "h6": {"id"},
     "img": {"alt", "height", "src", "width"},
     "ol": {"start"},
     "td": {"colspan", "rowspan"},
@@ -91,9 +96,7 @@ def _parser() -> MarkdownIt:
     return parser
 
 
-def _image(
-    self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any
-) -> str:
+def _image(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
     """A picture from elsewhere becomes a link to it."""
     token = tokens[index]
     source = str(token.attrGet("src") or "")

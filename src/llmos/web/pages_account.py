@@ -145,9 +145,7 @@ def make_organisation(ask: Ask) -> Response:
     """Make an organisation, of which the caller is the admin."""
     row, name = account_of(ask), field(ask, "name").strip()
     with ask.hub.database.write() as connection:
-        organisations.make_organisation(
-            connection, row, name, full_name=field(ask, "full_name")
-        )
+        organisations.make_organisation(connection, row, name, full_name=field(ask, "full_name"))
     return go_to(f"/organizations/{name}/settings", "saved")
 
 

@@ -58,9 +58,7 @@ def folder(ask: Ask) -> Response:
         some = entries[start : start + PAGE]
         changed = _last_changes(connection, ask.repo.id, commit, path, {name for name, _ in some})
         branches = _references(connection, ask.repo.id)
-    lines = [
-        Line(name, posixpath.join(path, name), one, changed.get(name)) for name, one in some
-    ]
+    lines = [Line(name, posixpath.join(path, name), one, changed.get(name)) for name, one in some]
     return page(
         ask,
         "folder.html",
@@ -129,9 +127,7 @@ def _crumbs(ask: Ask, revision: str, path: str) -> list[tuple[str, str]]:
     found = [(root, file_path(*names, "tree", revision) if parts else "")]
     for end, part in enumerate(parts, 1):
         above = "/".join(parts[:end])
-        found.append(
-            (part, file_path(*names, "tree", revision, above) if end < len(parts) else "")
-        )
+        found.append((part, file_path(*names, "tree", revision, above) if end < len(parts) else ""))
     return found
 
 

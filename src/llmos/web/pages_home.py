@@ -35,7 +35,7 @@ def _shown(ask: Ask) -> dict[str, Any]:
                 connection, caller, listing.Filters("model", sort="created"), 5
             ),
             "datasets": listing.items(
-                connection, caller, listing.Filters("dataset", sort="created"), 6
+                connection, caller, listing.Filters("dataset", sort="created"), 5
             ),
         }
 

@@ -34,9 +34,7 @@ def board(ask: Ask) -> Response:
         if all(not value or table[name] == value for name, value in wanted.items())
     ]
     choices = {name: sorted({str(table[name]) for table in whole}) for name in wanted}
-    return page(
-        ask, "leaderboard.html", tables=prepared(shown), wanted=wanted, choices=choices
-    )
+    return page(ask, "leaderboard.html", tables=prepared(shown), wanted=wanted, choices=choices)
 
 
 def prepared(tables: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[Any]]]:

@@ -50,7 +50,7 @@ def member_page(ask: Ask, account: Row[Any]) -> Response:
     )
 
 
-def _parts(connection: Connection, ask: Ask, account_id: int) -> list[Row[Any]]:
+def _parts(connection: Connection, ask: Ask, account_id: int) -> list[Any]:
     """The account's part in runs that the caller may see, the largest first."""
     rows = connection.execute(
         select(
@@ -64,4 +64,4 @@ def _parts(connection: Connection, ask: Ask, account_id: int) -> list[Row[Any]]:
         .order_by(func.sum(run_members.c.tokens).desc())
         .limit(50)
     )
-    return list(rows)
+    return list(rows.all())

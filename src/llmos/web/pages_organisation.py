@@ -104,8 +104,6 @@ ROUTES = [
     Route("POST", f"{ONE}/members/{{user}}/role", Need.ORG_ADMIN, set_role, page=True),
     Route("POST", f"{ONE}/members/{{user}}/remove", Need.ORG_ADMIN, remove, page=True),
     Route("POST", f"{ONE}/invitations", Need.ORG_ADMIN, invite, page=True),
-    Route(
-        "POST", f"{ONE}/invitations/{{number}}/withdraw", Need.ORG_ADMIN, withdraw, page=True
-    ),
+    Route("POST", f"{ONE}/invitations/{{number}}/withdraw", Need.ORG_ADMIN, withdraw, page=True),
     Route("POST", f"{ONE}/leave", Need.WRITING, leave, page=True),
 ]

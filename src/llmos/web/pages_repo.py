@@ -49,9 +49,7 @@ def repository(ask: Ask) -> Response:
         boards = leaderboard(connection, ask.caller, repo_id=ask.repo.id) if is_model else []
     shown |= repo_views.card_of(ask, root)
     usage = _usage(ask) if ask.right >= Right.CONTENT else ""
-    return page(
-        ask, "repo.html", usage=usage, report=report, boards=prepared(boards[:8]), **shown
-    )
+    return page(ask, "repo.html", usage=usage, report=report, boards=prepared(boards[:8]), **shown)
 
 
 def _usage(ask: Ask) -> str:
@@ -60,8 +58,7 @@ def _usage(ask: Ask) -> str:
     start = f'import os\nos.environ["HF_ENDPOINT"] = "{ask.base}"\n\n'
     if repo.kind == "dataset":
         return (
-            f"{start}from datasets import load_dataset\n\n"
-            f'data = load_dataset("{repo.full_name}")'
+            f'{start}from datasets import load_dataset\n\ndata = load_dataset("{repo.full_name}")'
         )
     if repo.kind == "model" and repo.facts.get("library_name") == "transformers":
         made = AUTO.get(str(repo.facts.get("pipeline_tag")), "AutoModel")
@@ -81,7 +78,7 @@ def _usage(ask: Ask) -> str:
 def account_or_model(ask: Ask) -> Response:
     """/NAME: an account, else the model of that short name. Who may see it is decided here: an
     account is for everybody, a model for those who hold READ."""
-    name = ask.value("owner")
+    name = ask.value("account")
     with ask.hub.database.read() as connection:
         account: Row[object] | None = account_row(connection, name)
     if account is not None and account.disabled_at is None:
@@ -98,7 +95,6 @@ def account_or_model(ask: Ask) -> Response:
 
 
 ROUTES = [
-    # Before the repository's page, which would take a single name for a model's only.
-    Route("GET", "/{owner}", Need.INSIDE, account_or_model, page=True),
+    Route("GET", "/{account}", Need.INSIDE, account_or_model, page=True),
     Route("GET", "/{prefix}/{repo}", Right.READ, repository, page=True),
 ]

@@ -63,7 +63,7 @@ def run_page(ask: Ask) -> Response:
         owners=owners,
         tokens=tokens,
         signed=sum(member.signed_recipe for member in members),
-        charts=_charts(viewer.t, points),
+        charts=_charts(viewer.t, ask.repo.full_name, points),
         last=points[-1] if points else None,
         last_values=points[-1]._mapping["values"] if points else {},
         recipe=_sections(run.recipe) if run else {},
@@ -81,22 +81,20 @@ def _owners(connection: Connection, members: Sequence[Row[Any]]) -> dict[int, Ro
     return {row.id: row for row in rows if row.disabled_at is None}
 
 
-def _charts(t: Texts, points: Sequence[Row[Any]]) -> list[Markup]:
+def _charts(t: Texts, name: str, points: Sequence[Any]) -> list[Markup]:
     """A curve for each figure that the run reports; SVG, drawn here."""
     drawn = []
-    for name in FIGURES:
+    for figure in FIGURES:
         line = [
             (float(point.round), float(value))
             for point in points
-            if isinstance(value := point._mapping["values"].get(name), int | float)
+            if isinstance(value := point._mapping["values"].get(figure), int | float)
         ]
         step = max(1, len(line) // MOST_DRAWN)
         kept = line[::step] + ([line[-1]] if line and (len(line) - 1) % step else [])
-        label = str(t(f"figure.{name}"))
+        title, below = str(t(f"figure.{figure}")), str(t("run.round"))
         try:
-            drawn.append(
-                svg_chart([Series(label, kept)], label, str(t("run.round")), "", 640, 300)
-            )
+            drawn.append(svg_chart([Series(name, kept)], title, below, "", 460, 300))
         except UsageError:  # nothing to draw, or nothing that can be drawn
             continue
     return [Markup(text) for text in drawn]
@@ -142,16 +140,20 @@ def _ledger(hub: Hub, connection: Connection, run: Row[Any] | None) -> list[dict
     """The last entries of the ledger, newest first."""
     if run is None or not run.ledger_blob:
         return []
-    size = connection.execute(select(blobs.c.size).where(blobs.c.sha256 == run.ledger_blob)).scalar()
+    size = connection.execute(
+        select(blobs.c.size).where(blobs.c.sha256 == run.ledger_blob)
+    ).scalar()
     start = max(0, (size or 0) - TAIL)
     lines = b"".join(hub.blobs.read(run.ledger_blob, start)).split(b"\n")
-    entries = []
+    entries: list[dict[str, str]] = []
     for line in reversed(lines[1:] if start else lines):
         try:
             entry = orjson.loads(line) if line else None
         except orjson.JSONDecodeError:
             continue
         if isinstance(entry, dict) and len(entries) < LAST:
-            named = {key: str(entry.get(key, ""))[:80] for key in ("index", "kind", "time", "signer")}
+            named = {
+                key: str(entry.get(key, ""))[:80] for key in ("index", "kind", "time", "signer")
+            }
             entries.append({**named, "hash": sha256_hex(line)})
     return entries

@@ -43,12 +43,17 @@ class Viewer:
 
     def address(self, **changed: object) -> str:
         """This page's address with some parameters changed; None takes one out."""
-        path = quote(self.request.scope["path"], safe="/:@!$&'()*+,;=~")
-        path = self.request.scope.get("raw_path", path.encode()).decode("latin-1").split("?")[0]
+        path = raw_path(self.request)
         items = [i for i in self.request.query_params.multi_items() if i[0] not in changed]
         items += [(name, str(value)) for name, value in changed.items() if value is not None]
         query = urlencode([pair for pair in items if pair[0] != "done"])
         return path + (f"?{query}" if query else "")
+
+
+def raw_path(request: Request) -> str:
+    """The path of a request as it was sent, with its escapes."""
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    return raw.decode("latin-1").split("?")[0]
 
 
 def viewer_of(hub: Hub, request: Request, caller: Caller) -> Viewer:
@@ -61,18 +66,18 @@ def viewer_of(hub: Hub, request: Request, caller: Caller) -> Viewer:
     return Viewer(hub, request, caller, texts(language))
 
 
-def page(ask: Ask, template: str, status: int = 200, **values: Any) -> Response:
+def page(ask: Ask, template: str, status: int = 200, /, **values: Any) -> Response:
     """A page for who asks."""
     viewer = viewer_of(ask.hub, ask.request, ask.caller)
     return render(viewer, template, status, base=ask.base, **values)
 
 
-def render(viewer: Viewer, template: str, status: int = 200, **values: Any) -> Response:
+def render(viewer: Viewer, template: str, status: int = 200, /, **values: Any) -> Response:
     """A page from a template of templates/."""
     done = viewer.request.query_params.get("done", "")
     html = environment().get_template(template).render(
         viewer=viewer,
-        caller=viewer.caller,
+        me=viewer.caller,
         t=viewer.t,
         hub_name=viewer.hub.settings.name,
         languages=LANGUAGES,

@@ -102,7 +102,7 @@ def facts_of(repo: Row[Any]) -> dict[str, Any]:
         "licence": repo.license or "",
         "licence_stated": stated or repo.license or "",
         "obligations": obligations(stated) if stated else None,
-        "tags": [tag for tag in many(repo.tags) if ":" not in tag][:30],
+        "tags": many(card.get("tags"))[:30],
     }
 
 

@@ -1,8 +1,11 @@
-"""All routes of the pages, and the page that tells an error: what `HubApp` is given beside the
-API's routes."""
+"""All routes of the pages, and the page that tells an error.
+
+HubApp(hub, WHOLE, error_page)      pages and API
+"""
 
 from __future__ import annotations
 
+from llmos.hub.api import surface
 from llmos.hub.api.routing import Route
 from llmos.web import (
     pages_account,
@@ -20,7 +23,7 @@ from llmos.web import (
 )
 from llmos.web.errors import error_page
 
-__all__ = ["ROUTES", "error_page"]
+__all__ = ["ROUTES", "WHOLE", "error_page"]
 ROUTES: list[Route] = [
     *pages_home.ROUTES,
     *pages_search.ROUTES,
@@ -35,3 +38,5 @@ ROUTES: list[Route] = [
     *pages_discussions.ROUTES,
     *pages_settings.ROUTES,
 ]
+# The pages come first: /NAME is an account before it is a model's short name.
+WHOLE: list[Route] = [*ROUTES, *surface.ROUTES]

@@ -1,5 +1,5 @@
-"""Requests to an ASGI application without a client in between: fast, and with any bytes at all; and a
-hub with every kind of caller and repository."""
+"""Requests to an ASGI application without a client in between, fast and with any bytes at all; and
+a hub with every kind of caller and repository."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from llmos.hub.database.connection import now
 from llmos.hub.database.tables import repos, tokens
 from llmos.hub.repos import making
 
+_LOOP = asyncio.new_event_loop()  # one for all: making one takes longer than a request
 STATES = ("public", "private", "gated", "federated", "disabled")
 
 
@@ -89,7 +90,7 @@ def _ask(
         "scheme": "http",
         "server": ("hub.test", 80),
     }
-    asyncio.run(app(scope, receive, send))
+    _LOOP.run_until_complete(app(scope, receive, send))
     content = b"".join(message.get("body", b"") for message in sent[1:])
     return Answer(sent[0]["status"], sent[0]["headers"], content)
 
@@ -191,3 +192,9 @@ def _make_credentials(stage: Stage) -> None:
 
 def _bearer(secret: str) -> list[tuple[str, str]]:
     return [("Authorization", f"Bearer {secret}")]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_the_loop() -> Iterator[None]:
+    yield
+    _LOOP.close()

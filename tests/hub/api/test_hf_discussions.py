@@ -5,12 +5,18 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, constants
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError
 
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.database.tables import discussions, events, refs, repos
 from llmos.hub.repos import making
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch) -> None:
+    """The tests at large are offline; a hub on this machine may be reached."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture
@@ -57,7 +63,8 @@ def test_a_pull_request_from_start_to_end(world, live: str, repo) -> None:
     with pytest.raises(BadRequestError):
         alice.change_discussion_status("acme/thing", 1, "closed")
     with pytest.raises(HfHubHTTPError, match="403"):
-        bob.create_commit("acme/thing", added, commit_message="late", revision="refs/pr/1")
+        late = [CommitOperationAdd("late.txt", b"late")]
+        bob.create_commit("acme/thing", late, commit_message="late", revision="refs/pr/1")
 
 
 def test_create_pr_of_a_commit_is_open(world, live: str, repo) -> None:
@@ -94,7 +101,7 @@ def test_comments_are_edited_by_their_authors_and_hidden_for_good(world, live, r
     comment = bob.comment_discussion("acme/thing", number, "<b>secret</b>\nline")
     assert comment.rendered == "<p>&lt;b&gt;secret&lt;/b&gt;<br>\nline</p>"
     edited = bob.edit_discussion_comment("acme/thing", number, comment.id, "better")
-    assert (edited.edited, edited.content, edited.number_of_edits) == (True, "better", 2)
+    assert (edited.edited, edited.content, edited.number_of_edits) == (True, "better", 1)
     path = f"{ALL}/{number}/comment/{comment.id}"
     refused = world.ask("POST", f"{path}/edit", "alice", json={"content": "mine"})
     assert refused.status_code == 403
@@ -196,35 +203,36 @@ def test_switched_off_and_deleted(world, repo) -> None:
             assert connection.execute(table.select()).all() == []
         names = {row.name for row in connection.execute(refs.select())}
         assert names == {"refs/heads/main"}
-        assert _open(world) == 2  # the number is not given out again
+    assert _open(world) == 2  # the number is not given out again
+    with world.hub.database.write() as connection:
         connection.execute(repos.update().values(discussions_off=True))
     refused = world.ask("POST", ALL, "bob", json={"title": "T", "description": "D"})
     assert refused.status_code == 403 and "switched off" in refused.json()["error"]
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("", {"title": "", "description": "x"}, 400),
-        ("", {"title": "x" * 201, "description": "x"}, 400),
-        ("", {"title": ["x"], "description": "x"}, 400),
-        ("", {"title": "a\0b", "description": "x"}, 422),
-        ("", {"title": "T", "description": "x" * 65_537}, 400),
-        ("", {"title": "T", "description": "D", "pullRequest": "perhaps"}, 400),
-        ("/1/comment", {"comment": "   "}, 400),
-        ("/1/comment", {"comment": "a\0"}, 422),
-        ("/1/comment", {}, 400),
-        ("/1/status", {"status": "merged"}, 400),
-        ("/1/status", {"status": "open"}, 400),
-        ("/1/merge", {}, 400),
-        ("/99/comment", {"comment": "x"}, 404),
-        ("/0x1/comment", {"comment": "x"}, 404),
-        ("/٣/comment", {"comment": "x"}, 404),
-        ("/99999999999999999999/comment", {"comment": "x"}, 404),
-        ("/1/comment/nothing/edit", {"content": "x"}, 404),
-    ],
-)
-def test_what_makes_no_sense_is_refused(world, repo, path: str, body, status: int) -> None:
+NONSENSE = [
+    ("", {"title": "", "description": "x"}, 400),
+    ("", {"title": "x" * 201, "description": "x"}, 400),
+    ("", {"title": ["x"], "description": "x"}, 400),
+    ("", {"title": "a\0b", "description": "x"}, 400),
+    ("", {"title": "T", "description": "x" * 65_537}, 400),
+    ("", {"title": "T", "description": "D", "pullRequest": "perhaps"}, 400),
+    ("/1/comment", {"comment": "   "}, 400),
+    ("/1/comment", {"comment": "a\0"}, 400),
+    ("/1/comment", {}, 400),
+    ("/1/status", {"status": "merged"}, 400),
+    ("/1/status", {"status": "open"}, 400),
+    ("/1/merge", {}, 400),
+    ("/99/comment", {"comment": "x"}, 404),
+    ("/0x1/comment", {"comment": "x"}, 404),
+    ("/٣/comment", {"comment": "x"}, 404),
+    ("/99999999999999999999/comment", {"comment": "x"}, 404),
+    ("/1/comment/nothing/edit", {"content": "x"}, 404),
+]
+
+
+def test_what_makes_no_sense_is_refused(world, repo) -> None:
     _open(world, "alice")
-    answer = world.ask("POST", ALL + path, "alice", json=body)
-    assert answer.status_code == status, answer.text
+    for path, body, status in NONSENSE:
+        answer = world.ask("POST", ALL + path, "alice", json=body)
+        assert answer.status_code == status, (path, body, answer.text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from llmos.hub.api.routing import Need
 from llmos.hub.api.surface import ROUTES
 from llmos.hub.database.tables import metadata, repos
 
+RECIPES = Path(__file__).parents[3] / "recipes"
 BAD = ("expired token", "wrong token", "disabled user")
 OUTSIDE = ("anonymous", "other", "hub admin, read token", "disabled user's session")
 READING = ("reader", "read token", "token for another")
@@ -120,7 +122,8 @@ def test_missing_and_private_look_the_same(stage: Any, ask: Callable[..., Any]) 
 @pytest.mark.parametrize("caller", [*BAD, *OUTSIDE, *READING, "session without CSRF"])
 def test_planning_a_run(stage: Any, ask: Callable[..., Any], caller: str) -> None:
     before = _dump(stage)
-    body = {"name": "acme/plan", "recipe": "x = 1"}
+    recipe = next(RECIPES.glob("*.toml")).read_text()
+    body = {"name": "acme/plan", "recipe": recipe}
     assert _post(ask, stage, caller, "POST", "/api/runs", body) in (401, 403)
     assert _dump(stage) == before
 

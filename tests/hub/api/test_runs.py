@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import select, update
 
 from llmos.hub.accounts.audit import broken_entries
+from llmos.hub.accounts.rights import account_row
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import audit, keys
 from llmos.hub.runs.agreeing import agreement
 from llmos.provenance.ledger import Ledger
 from llmos.provenance.signing import SigningKey, generate_key, load_key, sign
 from llmos.recipe import load_recipe
-from sqlalchemy import select, update
 
 if TYPE_CHECKING:
     from tests.conftest import Joint
@@ -41,8 +43,6 @@ def key_of(joint: Joint, member: str) -> SigningKey:
 def register(world: World, name: str, public: str, revoked_at: int | None = None) -> None:
     """A key of an account, as if the account had proved that it holds it."""
     with world.hub.database.write() as connection:
-        from llmos.hub.accounts.rights import account_row
-
         account = account_row(connection, name)
         assert account is not None
         row = {"account_id": account.id, "public_key": public, "created_at": now()}
@@ -96,7 +96,7 @@ def test_a_planned_run_shows_its_recipe_and_members(
 def test_a_plan_that_does_not_hold_leaves_nothing(
     world: World, recipe: str, change: dict[str, Any], status: int
 ) -> None:
-    refused = plan(world, recipe, **change)
+    refused = plan(world, **{"recipe": recipe, **change})
     assert refused.status_code == status, refused.text
     assert world.ask("GET", f"{RUN}/state", "alice").status_code == 404
 
@@ -153,12 +153,12 @@ def test_a_signed_recipe_is_not_replaced(planned: World, joint: Joint, recipe: s
 
 def commit(world: World, files: dict[str, bytes], gone: tuple[str, ...] = ()) -> Any:
     """A commit as clients of the Hugging Face protocol send it."""
-    import base64
-
     lines: list[dict[str, Any]] = [{"key": "header", "value": {"summary": "change"}}]
     for path, content in files.items():
         text = base64.b64encode(content).decode()
-        lines.append({"key": "file", "value": {"path": path, "content": text, "encoding": "base64"}})
+        lines.append(
+            {"key": "file", "value": {"path": path, "content": text, "encoding": "base64"}}
+        )
     lines += [{"key": "deletedFile", "value": {"path": path}} for path in gone]
     body = "\n".join(json.dumps(line) for line in lines)
     return world.ask(

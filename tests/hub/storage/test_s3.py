@@ -29,9 +29,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if not endpoint:
         pytest.skip("LLMOS_TEST_S3 names no S3 server")
     name = f"s3://{_new_bucket(endpoint)}/some/prefix"
-    return open_store(
-        HubSettings(folder=tmp_path / "hub", storage=name, storage_endpoint=endpoint)
-    )
+    return open_store(HubSettings(folder=tmp_path / "hub", storage=name, storage_endpoint=endpoint))
 
 
 def _new_bucket(endpoint: str) -> str:

@@ -42,7 +42,7 @@ def matches(kept: str | None, password: str) -> bool:
     password = password[: LONGEST + 1]
     try:
         with _AT_ONCE:
-            return HASHER.verify(kept or _nobodys(), _plain(password)) and kept is not None
+            return HASHER.verify(kept or _nobodys(), _plain(password)) and bool(kept)
     except (VerificationError, InvalidHashError):
         return False
 

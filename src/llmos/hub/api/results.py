@@ -73,11 +73,13 @@ def result_json(row: Row[Any]) -> dict[str, Any]:
 
 
 def list_all(ask: Ask) -> Response:
-    """Results, newest first; `model`, `signer` (key or account), `state`, `limit`."""
+    """Results, newest first; `model`, `signer` (key or account), `state`, `limit`; `record=1`: with
+    the records that were signed."""
     state = ask.query("state")
     if state and state not in STATES:
         raise bad_request(f"state={state[:20]}: choose one of {', '.join(STATES)}")
-    limit = max(1, ask.query_number("limit", 50, 200))
+    whole = ask.query_true("record")
+    limit = max(1, ask.query_number("limit", 20, 20 if whole else 200))
     before = ask.query_number("before", 0, 2**53) or None
     with ask.hub.database.read() as connection:
         model = ask.query("model")
@@ -92,7 +94,8 @@ def list_all(ask: Ask) -> Response:
             limit=limit,
         )
     more = ask.next_link(before=rows[-1].id) if len(rows) == limit else None
-    return answer([result_json(row) for row in rows], headers=more)
+    shown = [{**result_json(row), **({"record": row.record} if whole else {})} for row in rows]
+    return answer(shown, headers=more)
 
 
 def show(ask: Ask) -> Response:

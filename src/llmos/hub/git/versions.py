@@ -23,6 +23,15 @@ EMPTY = trees.folder_entry({})
 _COMMIT = select(commits).where(
     commits.c.repo_id == bindparam("repo"), commits.c.oid == bindparam("oid")
 )
+_MOVE = (
+    update(refs)
+    .where(
+        refs.c.repo_id == bindparam("repo"),
+        refs.c.name == bindparam("called"),
+        refs.c.commit == bindparam("old"),
+    )
+    .values(commit=bindparam("new"))
+)
 _NAMES = refs.c.name.in_([bindparam("full"), bindparam("branch"), bindparam("tag")])
 _BEST = case(  # git's order of looking
     (refs.c.name == bindparam("full"), 0), (refs.c.name == bindparam("branch"), 1), else_=2
@@ -110,11 +119,7 @@ def move_ref(connection: Connection, repo_id: int, name: str, old: str, new: str
 
     Raises `HubError` 412 when somebody else moved it meanwhile.
     """
-    moved = connection.execute(
-        update(refs)
-        .where(refs.c.repo_id == repo_id, refs.c.name == name, refs.c.commit == old)
-        .values(commit=new)
-    )
+    moved = connection.execute(_MOVE, {"repo": repo_id, "called": name, "old": old, "new": new})
     if moved.rowcount != 1:
         raise HubError(412, f"{name} was updated meanwhile: fetch it and commit again")
 

@@ -81,11 +81,15 @@ class Ignored:
 def _parts(pattern: str) -> tuple[list[str], bool]:
     """A pattern by folders, and whether it stands for a whole path (or for a name anywhere)."""
     rooted = "/" in pattern
-    pattern = ESCAPE.sub(lambda found: f"[{found[1]}]", pattern.removeprefix("/"))
+    pattern = ESCAPE.sub(_literal, pattern.removeprefix("/").replace("[^", "[!"))
     parts = pattern.split("/")
     if parts[-1] == "**" and rooted:
         parts.append("*")  # whatever is inside, but not the folder itself
     return parts, rooted
+
+
+def _literal(found: re.Match[str]) -> str:
+    return f"[{found[1]}]" if found[1] in "*?[" else found[1]
 
 
 def _fits(parts: Sequence[str], folders: Sequence[str]) -> bool:

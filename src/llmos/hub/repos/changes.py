@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 
 from llmos.hub.accounts import audit
 from llmos.hub.accounts.rights import Caller, Right
@@ -26,7 +26,7 @@ from llmos.hub.repos.content import (
     note_blobs,
     used_bytes,
 )
-from llmos.hub.repos.indexing import index_repo
+from llmos.hub.repos.indexing import concerns_index, index_repo
 from llmos.hub.repos.limits import check_quota, check_sharing
 from llmos.hub.repos.names import checked_path
 from llmos.hub.together import pull_requests
@@ -34,7 +34,16 @@ from llmos.hub.together.webhooks import tell_repo
 from llmos.hub.uploads import landing
 
 __all__ = ["keep_bytes", "keep_upload", "large_entry", "note_blobs", "used_bytes"]
-STALE = "The branch was updated since you last saw it: fetch it and commit again"
+# Statements that every commit needs are made once: making one takes as long as running it.
+_THIS = repos.c.id == bindparam("repo")
+_LOCK = select(repos.c.id).where(_THIS).with_for_update()
+_HEAD = select(refs.c.commit).where(
+    refs.c.repo_id == bindparam("repo"), refs.c.name == bindparam("name")
+)
+_GROW = update(repos).where(_THIS).values(used_bytes=repos.c.used_bytes + bindparam("more"))
+_MOVE = update(repos).where(_THIS).values(updated_at=bindparam("now"))
+_MOVE_MAIN = _MOVE.values(head=bindparam("commit"))
+STALE = "The branch was updated since you opened this page. Please refresh and try again."
 
 
 @dataclass(slots=True)
@@ -99,13 +108,14 @@ def edits_of(connection: Connection, root: str, changes: Changes) -> dict[str, t
     asked = [
         *((path, "file") for path in changes.removed),
         *((path, "folder") for path in changes.removed_folders),
-        *((path, "file or folder") for path in changes.removed_entries),
+        *((path, "either") for path in changes.removed_entries),
     ]
     for given, what in asked:
         path = checked_path(given, folder=what != "file")
         entry = trees.find(connection, root, path)
         if entry is None or what == ("file" if entry.directory else "folder"):
-            raise entry_not_found(f'A {what} with this name doesn\'t exist: "{given}"')
+            kind = "folder" if what == "folder" else "file"
+            raise entry_not_found(f'A {kind} with this name doesn\'t exist: "{given}"')
         edits[path] = None
     gone = set(edits)
     for given, entry in changes.added.items():
@@ -177,17 +187,19 @@ def open_with_commit(
     _check(repo, changes)
     with hub.database.write() as connection:
         _lock(connection, repo.id)
-        start = versions.resolve(connection, repo.id, changes.parent or revision)
+        base = versions.find_ref(connection, repo.id, revision)
+        if base is None or base.kind != "branch":
+            raise revision_not_found(revision)
+        start = versions.resolve(connection, repo.id, changes.parent or base.commit)
         root = trees.draft(connection, start.tree, edits_of(connection, start.tree, changes))
         oid = _save(hub, connection, caller, repo, root, [start.oid], changes)
-        base = versions.find_ref(connection, repo.id, revision)
         number = pull_requests.open_pull_request(
             connection,
             caller,
             repo,
             title=changes.title,
             description=changes.message,
-            base=revision if base and base.kind == "branch" else "main",
+            base=base.name,
             head=oid,
         )
         _tell(connection, caller, repo, f"refs/pr/{number}", None, oid)
@@ -242,24 +254,21 @@ def _land(
     parents: Sequence[str],
 ) -> str:
     _lock(connection, repo.id)
-    there = connection.execute(
-        select(refs.c.commit).where(refs.c.repo_id == repo.id, refs.c.name == plan.ref.name)
-    ).scalar()
+    there = connection.execute(_HEAD, {"repo": repo.id, "name": plan.ref.name}).scalar()
     if there != plan.head.oid:
         raise _Moved
     before = [plan.head.oid, *parents]
     oid = _save(hub, connection, caller, repo, plan.root, before, changes)
     _move(connection, caller, repo, plan.ref.name, plan.head.oid, oid)
     pull_requests.note_commit(connection, repo.id, plan.ref.name, caller.name, oid)
-    if plan.ref.name == versions.MAIN and any("/" not in path for path in changes.paths):
-        index_repo(hub, connection, repo.id)  # which reads files of the first level only
+    if plan.ref.name == versions.MAIN and any(map(concerns_index, changes.paths)):
+        index_repo(hub, connection, repo.id)
     return oid
 
 
 def _lock(connection: Connection, repo_id: int) -> None:
     """Let commits to one repository wait for each other. Raises `HubError` 404 when it is gone."""
-    row = select(repos.c.id).where(repos.c.id == repo_id).with_for_update()
-    if connection.execute(row).first() is None:
+    if connection.execute(_LOCK, {"repo": repo_id}).first() is None:
         raise HubError(404, "Repository not found", "RepoNotFound")
 
 
@@ -280,8 +289,7 @@ def _save(
     if more:
         if hub is not None:
             check_quota(hub, connection, repo.owner_id, more)
-        grown = repos.c.used_bytes + more
-        connection.execute(update(repos).where(repos.c.id == repo.id).values(used_bytes=grown))
+        connection.execute(_GROW, {"repo": repo.id, "more": more})
     trees.store(connection, root)
     return versions.save_commit(
         connection, repo.id, root.entry, parents, caller.name, changes.title, changes.message
@@ -292,10 +300,11 @@ def _move(
     connection: Connection, caller: Caller, repo: Row[Any], name: str, old: str, new: str
 ) -> None:
     versions.move_ref(connection, repo.id, name, old, new)
-    values: dict[str, Any] = {"updated_at": now()}
+    moved = {"repo": repo.id, "now": now()}
     if name == versions.MAIN:
-        values["head"] = new
-    connection.execute(update(repos).where(repos.c.id == repo.id).values(**values))
+        connection.execute(_MOVE_MAIN, {**moved, "commit": new})
+    else:
+        connection.execute(_MOVE, moved)
     _tell(connection, caller, repo, name, old, new)
 
 

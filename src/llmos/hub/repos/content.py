@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from llmos.hub.database.connection import now
 from llmos.hub.database.missing import add_missing
@@ -18,6 +18,16 @@ from llmos.hub.storage.staging import Arrived, staged_bytes
 from llmos.hub.uploads import landing
 
 AT_ONCE = 500  # values of one statement
+_COMMITTED = (
+    update(repo_blobs)
+    .where(
+        repo_blobs.c.repo_id == bindparam("repo"),
+        repo_blobs.c.sha256.in_(bindparam("some", expanding=True)),
+        repo_blobs.c.committed.is_(False),
+    )
+    .values(committed=True)
+    .returning(repo_blobs.c.sha256)
+)
 WRITERS = 8  # files brought to the disk side by side: each waits for it
 
 
@@ -109,18 +119,7 @@ def note_blobs(
             again = update(repo_blobs).where(repo_blobs.c.repo_id == repo_id, waiting)
             connection.execute(again.values(created_at=at))  # sent again: young, for the collection
             continue
-        fresh = list(
-            connection.scalars(
-                update(repo_blobs)
-                .where(
-                    repo_blobs.c.repo_id == repo_id,
-                    repo_blobs.c.sha256.in_(some),
-                    repo_blobs.c.committed.is_(False),
-                )
-                .values(committed=True)
-                .returning(repo_blobs.c.sha256)
-            )
-        )
+        fresh = connection.scalars(_COMMITTED, {"repo": repo_id, "some": some})
         more += sum(sizes[one] for one in fresh)
     return more
 

@@ -19,6 +19,7 @@ from llmos.hub.git import trees
 from llmos.hub.hub import Hub
 from llmos.hub.repos.cards import body_of, read_head
 from llmos.hub.repos.facts import READ, model_facts
+from llmos.hub.runs.harvest import RESULTS
 from llmos.hub.runs.noticing import notice
 
 CARD = "README.md"
@@ -27,13 +28,13 @@ MOST_TAGS = 1000
 ARXIV = re.compile(r"arxiv\.org/(?:abs|pdf)/(\d{4}\.\d{4,5})|^arxiv:(\d{4}\.\d{4,5})$", re.I | re.M)
 NAME = re.compile(r"[\w.\-]+(?:/[\w.\-]+)?", re.ASCII)
 BASE_RELATIONS = ("finetune", "adapter", "merge", "quantized")
+DATASET_KEYS = (
+    *("task_categories", "task_ids", "language", "multilinguality", "license"),
+    *("language_creators", "annotations_creators", "source_datasets", "size_categories"),
+)
 TAGS_OF = {  # keys of a card whose values become tags with that start
     "model": {"datasets": "dataset:", "language": "", "license": "license:"},
-    "dataset": {
-        key: f"{key}:"
-        for key in ("task_categories", "task_ids", "language", "multilinguality", "license")
-        + ("language_creators", "annotations_creators", "source_datasets", "size_categories")
-    },
+    "dataset": {key: f"{key}:" for key in DATASET_KEYS},
     "space": {"datasets": "dataset:", "models": "model:", "license": "license:"},
     "run": {"datasets": "dataset:", "language": "", "license": "license:"},
 }
@@ -86,6 +87,11 @@ def many(value: object) -> list[str]:
         if isinstance(item, str | int | float) and not isinstance(item, bool)
     )
     return [text for text in texts if text]
+
+
+def concerns_index(path: str) -> bool:
+    """Whether a change of this file may change the index: those of the first level, and results."""
+    return "/" not in path or path.startswith(f"{RESULTS}/")
 
 
 def index_repo(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,10 +11,11 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 from llmos.hub.accounts.rights import Caller, visible
 from llmos.hub.database.tables import blobs, commits, repo_blobs, repo_tags, repos
 from llmos.hub.git import trees, versions
+from llmos.hub.git.cache import Cache
 from llmos.hub.git.objects import pointer
 
 LARGE_LIST = 2000  # files from which on a list is kept as JSON
-KEPT = 32 << 20  # bytes of such lists
+_lists: Cache[bytes] = Cache(32 << 20)
 
 
 def children_count(connection: Connection, caller: Caller, repo: Row[Any]) -> int:
@@ -50,33 +49,6 @@ def trees_of(connection: Connection, rows: Sequence[Row[Any]]) -> dict[int, str]
     return {row.repo_id: row.tree for row in found}
 
 
-class _Lists:
-    """File lists of large trees, as JSON, the least used dropped first. Trees never change."""
-
-    def __init__(self) -> None:
-        self._held: OrderedDict[tuple[str, bool], bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, key: tuple[str, bool]) -> bytes | None:
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-            return self._held.get(key)
-
-    def add(self, key: tuple[str, bool], data: bytes) -> None:
-        with self._lock:
-            if key in self._held or len(data) > KEPT:
-                return
-            self._held[key] = data
-            self._bytes += len(data)
-            while self._bytes > KEPT:
-                self._bytes -= len(self._held.popitem(last=False)[1])
-
-
-_lists = _Lists()
-
-
 def files_json(connection: Connection, root: str, sizes: bool) -> orjson.Fragment:
     """The files of a tree as `siblings`, ready to be put into an answer."""
     data = _lists.get((root, sizes))
@@ -84,7 +56,7 @@ def files_json(connection: Connection, root: str, sizes: bool) -> orjson.Fragmen
         files = list(_siblings(connection, root, sizes))
         data = orjson.dumps(files)
         if len(files) >= LARGE_LIST:
-            _lists.add((root, sizes), data)
+            _lists.add((root, sizes), data, len(data))
     return orjson.Fragment(data)
 
 

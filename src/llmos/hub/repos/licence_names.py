@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from license_expression import get_spdx_licensing
+from license_expression import get_spdx_licensing  # type: ignore[import-untyped]
 
 from llmos.provenance.licences import NONE, UNRECOGNISED, normalise
 

@@ -6,7 +6,7 @@ import posixpath
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from llmos.hub.database.tables import accounts, repos
 from llmos.hub.errors import forbidden
@@ -22,6 +22,7 @@ DESCRIPTIONS = (
     ".gitattributes",
     ".gitignore",
 )
+_QUOTA = select(accounts.c.quota).where(accounts.c.id == bindparam("owner"))
 LARGEST_DESCRIPTION = 1 << 20  # bytes
 
 
@@ -43,7 +44,7 @@ def check_sharing(repo: Row[Any], path: str, size: int, *, large: bool = False) 
 
 def quota_of(hub: Hub, connection: Connection, owner_id: int) -> int:
     """How many bytes an account may store; 0: any number."""
-    own = connection.execute(select(accounts.c.quota).where(accounts.c.id == owner_id)).scalar()
+    own = connection.execute(_QUOTA, {"owner": owner_id}).scalar()
     return hub.settings.quota if own is None else int(own)
 
 

@@ -154,7 +154,7 @@ def _narrow(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]
     conditions: list[ColumnElement[bool]] = []
     few: set[int] | None = None
     for ids, condition in _selective(wanted):
-        found = set(connection.scalars(ids.limit(RARE + 1)))
+        found: set[int] = set(connection.scalars(ids.limit(RARE + 1)))
         if len(found) > RARE:
             conditions.append(condition)
         else:
@@ -166,7 +166,7 @@ def _narrow(connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]]
 
 def _selective(
     wanted: Wanted,
-) -> Iterator[tuple[Select[tuple[int]], ColumnElement[bool]]]:
+) -> Iterator[tuple[Select[Any], ColumnElement[bool]]]:
     """Conditions for which there is an index, each with the query of all ids that it leaves."""
     kinds = repos.c.kind.in_(wanted.kinds or [wanted.kind])
     if wanted.words:

@@ -9,6 +9,7 @@ from llmos.hub.errors import bad_request, unprocessable
 
 NAME = re.compile(r"(?!.*(\.git$|\.ipynb$|--|\.\.))[A-Za-z0-9_](?:[\w.\-]{0,94}[\w])?", re.ASCII)
 REFERENCE = re.compile(r"(?!.*(\.\.|//|@\{|\.lock$|/$))[\w][\w./\-]{0,200}", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
 # fmt: off
 RESERVED = frozenset(
     {
@@ -102,7 +103,12 @@ def checked_account_name(name: object) -> str:
 
 def checked_reference(name: object) -> str:
     """A name for a branch or tag. Raises `HubError` 400."""
-    if not isinstance(name, str) or not REFERENCE.fullmatch(name) or name.startswith("refs/"):
+    if (
+        not isinstance(name, str)
+        or not REFERENCE.fullmatch(name)
+        or name.startswith("refs/")
+        or COMMIT.fullmatch(name)  # it would look like one
+    ):
         raise bad_request(f"Invalid reference name: {str(name)[:100]!r}")
     return name
 
@@ -117,13 +123,14 @@ def checked_path(path: object, *, folder: bool = False) -> str:
     shown = given[:120].encode("unicode_escape").decode()
     if not path or len(path.encode(errors="replace")) > LONGEST_PATH:
         raise unprocessable(f"Invalid path (empty, or over {LONGEST_PATH} bytes): {shown}")
-    if any(unicodedata.category(letter) in ("Cc", "Cs", "Cf") for letter in path):
+    plainly = path.isascii() and path.isprintable()  # most are, and need no look at each letter
+    if not plainly and any(unicodedata.category(one) in ("Cc", "Cs", "Cf") for one in path):
         raise unprocessable(f"Invalid path (control or invisible characters): {shown}")
     if "\\" in path or "\\" in unicodedata.normalize("NFKC", path):
         raise unprocessable(f"Invalid path (backslash): {shown}")
     for part in path.split("/"):
         plain = unicodedata.normalize("NFKC", part)
-        if not part or "/" in plain.replace(part, "") or len(part.encode()) > LONGEST_PART:
+        if not part or "/" in plain or len(part.encode()) > LONGEST_PART:
             raise unprocessable(f"Invalid path (an empty or over-long part): {shown}")
         if plain in (".", "..") or plain.strip(" .") == "" or _git_folder(plain):
             raise unprocessable(f"Invalid path: {shown}")

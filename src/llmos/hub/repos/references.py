@@ -41,14 +41,14 @@ def add(
     Raises `HubError` 400 for a name that is not allowed, 404 for the revision, 409 when the name
     is taken.
     """
-    full = START[kind] + checked_reference(name)
     if message and (len(message) > LONGEST_MESSAGE or "\0" in message):
         raise unprocessable(f"a tag's message is text of at most {LONGEST_MESSAGE} letters")
     with hub.database.write() as connection:
         commit = versions.resolve(connection, repo.id, revision)
+        full = START[kind] + checked_reference(name)
         same = select(refs.c.name).where(refs.c.repo_id == repo.id, refs.c.name == full)
         if connection.execute(same).first():
-            raise conflict(f"Reference {full} exists already")
+            raise conflict(f"Reference {full} already exists")
         versions.add_ref(connection, repo.id, full, kind, commit.oid, message)
         _record(connection, caller, repo, f"{kind}.create", full, None, commit.oid)
 
@@ -57,7 +57,7 @@ def remove(hub: Hub, caller: Caller, repo: Row[Any], kind: str, name: str) -> No
     """Remove a branch or tag. Raises `HubError` 403 for main, 404 when there is none."""
     full = START[kind] + name
     if full == versions.MAIN:
-        raise forbidden("main cannot be removed: it is what the repository shows")
+        raise forbidden("Cannot delete refs/heads/main: it is what the repository shows")
     with hub.database.write() as connection:
         commit = connection.execute(
             delete(refs)
@@ -82,8 +82,8 @@ def squash(
         ref = versions.find_ref(connection, repo.id, branch)
         if ref is None:
             raise revision_not_found(branch)
-        if ref.kind != "branch":
-            raise bad_request(f"Only a branch can be squashed; {branch} is a {ref.kind}")
+        if ref.kind == "tag":
+            raise bad_request(f"Only a branch can be squashed; {branch} is a tag")
         head = versions.resolve(connection, repo.id, ref.commit)
         root = trees.changed(connection, head.tree, {})
         oid = versions.save_commit(

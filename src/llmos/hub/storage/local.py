@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,17 @@ class LocalStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._led_to: set[Path] = set()
         folder.mkdir(parents=True, exist_ok=True)
+        self._made = self._durable()
+        self._making = threading.Lock()
+
+    def _durable(self) -> set[Path]:
+        """The folders of blobs that are there, once their names are on the disk: a process that
+        was killed may have left some that are not."""
+        firsts = [Path(one) for one in os.scandir(self.folder) if len(one.name) == 2]
+        for folder in (self.folder, *firsts):
+            _sync_folder(folder)
+        return {Path(one) for folder in firsts for one in os.scandir(folder)}
 
     def _file(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256[2:4] / sha256
@@ -34,18 +44,22 @@ class LocalStore:
             pass
         staged.sync()
         with disk_errors():
-            target.parent.mkdir(parents=True, exist_ok=True)
+            self._make(target.parent)
             staged.path.chmod(0o644)
             os.replace(staged.path, target)
-            self._sync(target.parent)
+            _sync_folder(target.parent)
 
-    def _sync(self, folder: Path) -> None:
-        """Have a folder's names on the disk, and once in a process' life those that lead to it."""
-        _sync_folder(folder)
-        if folder not in self._led_to:
+    def _make(self, folder: Path) -> None:
+        """Make a folder of blobs, its name on the disk before it is used."""
+        if folder in self._made:
+            return
+        with self._making:
+            new = not folder.parent.exists()
+            folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(folder.parent)
-            _sync_folder(self.folder)
-            self._led_to.add(folder)
+            if new:
+                _sync_folder(self.folder)
+            self._made.add(folder)
 
     def size(self, sha256: str) -> int | None:
         """See `BlobStore.size`."""

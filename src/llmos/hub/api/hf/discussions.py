@@ -123,9 +123,8 @@ def show_event(row: Row[Any]) -> dict[str, Any]:
             "hidden": data["hidden"],
             "latest": _version(data),
             "numEdits": len(data["history"]),
-            "history": [_version(one) for one in [*data["history"], data][::-1]],
+            "history": [_version(one) for one in data["history"]],
         }
-        data["history"] = data["history"] if data["edited"] else []
     return {
         "id": row.event_id,
         "type": row.type,

@@ -89,7 +89,7 @@ def give_large_files(ask: Ask) -> Response:
     data = ask.data
     assert isinstance(data, Gift)
     target, right = find_repo(ask.hub, ask.caller, data.target.type, data.target.name)
-    if right < Right.PROPOSE:
+    if right < Right.WRITE:
         raise HubError(403, f"You don't have write access to {data.target.name}")
     for file in data.files:
         check_sharing(target, file.filename, 0, large=True)

@@ -8,14 +8,17 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response
 
 from llmos.hub.accounts.rights import Right
+from llmos.hub.api import ranges
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.permission import need_right
 from llmos.hub.api.routing import Need, Route
 from llmos.hub.errors import HubError, bad_request
+from llmos.hub.git.entries import Entry
 from llmos.hub.repos.content import keep_upload
+from llmos.hub.repos.delivery import deliver
 from llmos.hub.uploads import lfs, multipart
 from llmos.hub.uploads.existing import held_here
 from llmos.hub.uploads.receiving import receive
@@ -154,14 +157,12 @@ def get_object(ask: Ask) -> Response:
     repo = _signed(ask, "get", oid)
     with ask.hub.database.read() as connection:
         size = held_here(connection, repo.id, [oid]).get(oid)
-    if size is None:
-        raise HubError(404, "The repository has no such object")
-    kind = "application/octet-stream"
-    file = ask.hub.blobs.path(oid)
-    if file is not None:
-        return FileResponse(file, media_type=kind)
-    headers = {"Content-Length": str(size)}
-    return StreamingResponse(ask.hub.blobs.read(oid), headers=headers, media_type=kind)
+        if size is None:
+            raise HubError(404, "The repository has no such object")
+        entry = Entry("lfs", oid, size, oid)
+        file = deliver(ask.hub, connection, oid, entry, Right.OWN)  # the batch has seen who asks
+    headers = {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"}
+    return ranges.respond(ask.request, size, headers, "application/octet-stream", file.read)
 
 
 async def put_object(ask: Ask) -> Response:

@@ -80,7 +80,7 @@ def _header(value: dict[str, Any]) -> Changes:
 
 def _operation(ask: Ask, sent: Sent, key: object, value: dict[str, Any]) -> None:
     removed = {
-        "deletedFile": sent.changes.removed,
+        "deletedFile": sent.changes.removed_entries,  # clients send it for folders as well
         "deletedFolder": sent.changes.removed_folders,
         "deletedEntry": sent.changes.removed_entries,
     }

@@ -88,6 +88,8 @@ async def put_shard(ask: Ask) -> Response:
 
 async def telemetry(ask: Ask) -> Response:
     """What clients tell about themselves; it is not kept."""
+    if ask.match.route.needs == Need.SIGNED:
+        await run_in_threadpool(_writable, ask)
     await receive(ask.request.stream(), len, MOST_TELEMETRY)
     return answer({})
 
@@ -98,6 +100,6 @@ ROUTES = [
     Route("POST", "/xet/{store}/v1/xorbs/default/{hash}", Need.SIGNED, put_xorb),
     Route("POST", "/xet/{store}/v1/shards", Need.SIGNED, put_shard),
     Route("POST", "/xet/{store}/shards", Need.SIGNED, put_shard),
-    Route("POST", "/xet/{store}/v1/telemetry", Need.PUBLIC, telemetry),
+    Route("POST", "/xet/{store}/v1/telemetry", Need.SIGNED, telemetry),
     Route("POST", "/v1/telemetry", Need.PUBLIC, telemetry),
 ]

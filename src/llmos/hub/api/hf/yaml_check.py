@@ -21,7 +21,7 @@ class Card(BaseModel):
 
     model_config = ConfigDict(strict=True)
     content: str
-    repoType: str | None = None  # noqa: N815 - the protocol's name
+    repoType: str | None = None  # the protocol's name
 
 
 def validate(ask: Ask) -> Response:

@@ -17,7 +17,7 @@ from llmos.hub.storage.staging import Staged
 from llmos.hub.uploads import room
 from llmos.hub.uploads.existing import held_here
 from llmos.hub.uploads.xet import xorbs
-from llmos.hub.uploads.xet.hashes import MerkleTree, range_hash, to_text
+from llmos.hub.uploads.xet.hashes import MerkleTree, chunk_hash, range_hash, to_text
 from llmos.hub.uploads.xet.shards import ShardFile, read_shard
 
 OPEN = 8  # xorbs kept open at once
@@ -77,6 +77,8 @@ def _build(hub: Hub, repo: Row[Any], part: ShardFile, opened: _Xorbs) -> Staged 
             _copy_term(part, number, opened, staged, tree)
         if tree.file_hash() != part.hash:
             raise bad_request(f"the chunks do not make the file {to_text(part.hash)}")
+        if staged.sha256 != part.sha256:
+            opened.check_bytes(part)
         staged.expect(sha256=part.sha256, size=part.size)
     except BaseException:
         staged.__exit__()
@@ -122,11 +124,19 @@ class _Xorbs:
 
     def check_sent(self, part: ShardFile) -> None:
         """Raise `HubError` 400 unless all xorbs that a file needs were sent to the repository."""
-        raw = part.terms["xorb"].tobytes()
-        needed = {to_text(one) for one in {raw[at : at + 32] for at in range(0, len(raw), 32)}}
+        needed = _names(part)
         missing = needed - xorbs.sent_here(self._hub, self._repo_id, needed)
         if missing:
             raise bad_request(f"xorb {min(missing)} was not sent to this repository")
+
+    def check_bytes(self, part: ShardFile) -> None:
+        """Raise `LostXorb` when the disk has changed one of the xorbs that a file needs."""
+        for name in sorted(_names(part)):
+            xorb = self.get(name)
+            xorb.file.seek(0)
+            for size, wanted in zip(xorb.index["size"].tolist(), xorb.index["hash"], strict=True):
+                if chunk_hash(xorb.file.read(size)) != wanted.tobytes():
+                    raise xorbs.LostXorb(name)
 
     def get(self, name: str) -> xorbs.Xorb:
         """An opened xorb. Raises `LostXorb`."""
@@ -145,6 +155,11 @@ class _Xorbs:
     def __exit__(self, *_: object) -> None:
         for one in self._open.values():
             one.file.close()
+
+
+def _names(part: ShardFile) -> set[str]:
+    raw = part.terms["xorb"].tobytes()
+    return {to_text(one) for one in {raw[at : at + 32] for at in range(0, len(raw), 32)}}
 
 
 _busy: dict[tuple[int, str], threading.Lock] = {}

@@ -1,0 +1,164 @@
+"""A finished run brought to a hub: model, card, ledger, recipe and results in one commit; the run
+registered beside it, with its ledger checked there.
+
+Done twice, it changes nothing the second time; broken off, it is done again with the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmos.errors import UsageError
+from llmos.federation.hub_address import HubAddress, HubAwayError, HubSession, said, token_for
+from llmos.federation.run_result import write_run_result
+from llmos.provenance.ledger import Ledger
+from llmos.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """How a run is published. `datasets`: names on the hub; `results`: further signed results."""
+
+    private: bool = False
+    datasets: Sequence[str] = ()
+    results: Sequence[Path] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where it is now. `verified`: whether the hub found the ledger sound; `commit`: of the
+    model."""
+
+    model_url: str
+    run_url: str
+    commit: str
+    verified: bool
+
+
+def plan_on_hub(session: HubSession, recipe: Recipe, sharing: Sharing) -> bool:
+    """Register the run of `recipe`, unless it is there; whether it was not.
+
+    Raises `UsageError` when the name is taken by a run of another recipe or one may not use it;
+    `HubAwayError`.
+    """
+    name = session.address.name
+    plan = {
+        "name": name,
+        "recipe": recipe.to_toml(),
+        "private": sharing.private,
+        "datasets": list(sharing.datasets),
+        "model": name,
+    }
+    answer = session.ask("POST", "/api/runs", json=plan)
+    if answer.status_code != 409:
+        if answer.is_error:
+            raise UsageError(f"{session.address.url} cannot be made: {said(answer)}")
+        return True
+    there = session.done("GET", f"/api/runs/{name}/state")
+    if there["recipe_sha256"] != recipe.sha256():
+        raise UsageError(
+            f"{session.address.url} is taken by a run of another recipe "
+            f"({there['recipe_sha256'][:16]}): choose another name"
+        )
+    return False
+
+
+def publish_run(
+    folder: Path, address: HubAddress, sharing: Sharing | None = None, token: str | None = None
+) -> Published:
+    """Publish the finished run in `folder`.
+
+    Raises `UsageError` where there is no token, no right, a name that is taken, or a run that is
+    not finished; `HubAwayError` when the hub is away. The run's folder stays as it is, but for
+    folder/results.
+    """
+    sharing = sharing or Sharing()
+    recipe = load_recipe(folder / "recipe.toml")
+    if not (folder / "model").is_dir():
+        raise UsageError(f"{folder} has no model yet: llmos train --resume {folder}")
+    token = token or token_for(address)
+    with HubSession(address, token) as session:
+        plan_on_hub(session, recipe, sharing)
+        write_run_result(folder, address.name)
+        commit = _push_model(folder, address, token, sharing)
+        ledger = (folder / "ledger.jsonl").read_bytes()
+        found = session.done("POST", f"/api/runs/{address.name}/ledger", content=ledger)
+        return Published(
+            address.url,
+            f"{address.endpoint}/runs/{address.name}",
+            commit,
+            bool(found["verified"]),
+        )
+
+
+def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing) -> str:
+    """Commit all files to the model's repository at once; the commit's id."""
+    import httpx2 as httpx
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    api = HfApi(endpoint=address.endpoint, token=token)
+    files = dict(_files(folder, sharing))
+    operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
+    name = load_recipe(folder / "recipe.toml").name
+    try:
+        with _online():
+            api.create_repo(address.name, private=sharing.private, exist_ok=True)
+            made: Any = api.create_commit(
+                address.name,
+                operations,
+                commit_message=f"Publish the run {name}",
+                commit_description=f"Ledger head {Ledger.open(folder / 'ledger.jsonl').head}",
+            )
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status >= 500 or status == 429:
+            raise HubAwayError(f"{address.endpoint} fails ({status}): try again later") from error
+        raise UsageError(f"{address.url}: the hub refuses: {_line(error)}") from error
+    except (httpx.HTTPError, OSError, RuntimeError) as error:
+        raise HubAwayError(f"{address.endpoint}: the upload broke off ({_line(error)})") from error
+    return str(made.oid)
+
+
+@contextmanager
+def _online() -> Iterator[None]:
+    """Let huggingface_hub reach the hub: our commands keep it offline, so that none reaches one
+    that nobody named."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = False
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def _files(folder: Path, sharing: Sharing) -> Iterator[tuple[str, Path]]:
+    """What goes into the model's repository: path there, file here."""
+    for path in sorted((folder / "model").rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder / "model").as_posix(), path
+    for path in sorted((folder / "adapter").rglob("*")):
+        if path.is_file():
+            yield path.relative_to(folder).as_posix(), path
+    for name in ("ledger.jsonl", "recipe.toml", "comparison.json"):
+        if (folder / name).is_file():
+            yield name, folder / name
+    for path in [*sorted((folder / "results").glob("*.json")), *sharing.results]:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file: name a signed result")
+        yield f"results/{path.name}", path
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def recipe_of_start(recipe: Recipe, members: Sequence[str]) -> Recipe:
+    """The recipe as a run of these members agrees on it (see `federation.local.train`)."""
+    return recipe.with_values({"agreement.members": sorted(members)}) if members else recipe
