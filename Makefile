@@ -34,7 +34,8 @@ check: $(STAMP)  ## style, types and the direction of imports
 
 test-system: $(STAMP)  ## install parts of the operating system (as root, or by sudo), run the tests that need them
 	$(if $(filter 0,$(shell id -u)),,sudo) ./tests/install_system.sh
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt 'moto[server]>=5'
+	test -x $(VENV)/s3/bin/moto_server || { $(BIN)/python -m venv $(VENV)/s3 && \
+	  $(VENV)/s3/bin/pip install --quiet 'moto[server]>=5,<6'; }
 	$(BIN)/python tests/with_servers.py $(BIN)/pytest -m system $(PYTEST_SYSTEM)
 	$(BIN)/python tests/with_servers.py $(BIN)/pytest tests/hub $(PYTEST_SYSTEM)
 

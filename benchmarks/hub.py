@@ -21,7 +21,6 @@ import hashlib
 import http.client
 import json
 import os
-import shutil
 import socket
 import statistics
 import subprocess
@@ -30,138 +29,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from hub_servers import TOKEN, Server, hub_in, nginx_in, plain_in, prototype_in
+
 MIB = 1 << 20
-TOKEN = "hf_benchmark_token"
-HUB = """
-import sys
-from pathlib import Path
-from llmos.hub import server
-from llmos.hub.accounts import people
-from llmos.hub.settings import HubSettings
-settings = HubSettings(folder=Path(sys.argv[1]), port=int(sys.argv[2]), log="warning",
-                       requests_per_minute=0, quota=0)
-hub = server.opened(settings)
-with hub.database.write() as connection:
-    row = people.make_account(connection, "benchmark", "root", admin=True)
-    people.make_token(connection, "benchmark", row, value=sys.argv[3])
-if len(sys.argv) > 4:
-    from llmos.hub.database.tables import repos
-    from llmos.hub.repos import making
-    from llmos.hub.accounts.rights import Caller
-    caller = Caller(id=row.id, name="root", scope="write", admin=True)
-    made = making.make_repo(hub, caller, "model", "root/first")
-    about = {name: getattr(made, name) for name in made._fields if name != "id"}
-    rows = [about | {"full_name": f"root/r{n}", "name_key": f"root/r{n}", "updated_at": n}
-            for n in range(int(sys.argv[4]))]
-    with hub.database.write() as connection:
-        connection.execute(repos.insert(), rows)
-hub.close()
-server.start(settings, lambda text: None)
-"""
-PROTOTYPE = """
-import sys
-sys.path.insert(0, sys.argv[1])
-module = __import__(sys.argv[2])
-module.add_user("root", sys.argv[4])
-import uvicorn
-uvicorn.run(module.app, port=int(sys.argv[3]), log_level="critical")
-"""
-PLAIN = """
-import sys, uvicorn
-from starlette.applications import Starlette
-from starlette.responses import FileResponse
-from starlette.routing import Route
-async def send(request): return FileResponse(sys.argv[1])
-uvicorn.run(Starlette(routes=[Route("/file", send)]), port=int(sys.argv[2]), log_level="critical")
-"""
-NGINX = """
-daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; user {user};
-events {{ }}
-http {{ access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder};
-  proxy_temp_path {folder}; fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder};
-  server {{ listen 127.0.0.1:{port}; location / {{ root {root}; }} }} }}
-"""
 XET = """
 import sys
 from huggingface_hub import HfApi
 api = HfApi(endpoint=sys.argv[1], token=sys.argv[2])
 api.upload_file(path_or_fileobj=sys.argv[3], path_in_repo=sys.argv[4], repo_id="root/big")
 """
-
-
-@dataclass
-class Server:
-    """A running server."""
-
-    name: str
-    port: int
-    process: int
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """One request with the token; returns the JSON of the answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-        lines = isinstance(body, bytes)
-        data = body if lines or body is None else json.dumps(body).encode()
-        kind = "application/x-ndjson" if lines else "application/json"
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
-        connection.request(method, path, data, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        connection.close()
-        if answer.status >= 400:
-            raise SystemExit(f"{self.name}: {method} {path}: {answer.status} {text[:300]!r}")
-        return json.loads(text) if text[:1] in (b"{", b"[") else text
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(name: str, command: list[str], port: int, **environment: str) -> Iterator[Server]:
-    process = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(1200):
-            if process.poll() is not None:
-                raise SystemExit(f"{name} did not start")
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        yield Server(name, port, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def hub_in(stack: ExitStack, folder: Path, *more: str) -> Server:
-    port = free_port()
-    command = [sys.executable, "-c", HUB, str(folder), str(port), TOKEN, *more]
-    return stack.enter_context(running("hub", command, port))
-
-
-def prototype_in(stack: ExitStack, folder: Path, file: Path) -> Server:
-    port = free_port()
-    place, module = str(file.absolute().parent), file.stem
-    command = [sys.executable, "-c", PROTOTYPE, place, module, str(port), TOKEN]
-    environment = {"HUB_DATA": str(folder), "HUB_SEED": "0"}
-    return stack.enter_context(running("prototype", command, port, **environment))
 
 
 def commit_body(files: dict[str, bytes], large: dict[str, str] | None = None) -> bytes:
@@ -243,26 +124,13 @@ def files(folder: Path, options: argparse.Namespace) -> None:
         make_repo(hub, "big")
         file = random_file(folder / "file", 100 if options.quick else 500)
         send_lfs(hub, "big", file)
-        port = free_port()
-        command = [sys.executable, "-c", PLAIN, str(file), str(port)]
-        stack.enter_context(running("uvicorn", command, port))
+        plain = plain_in(stack, file)
         sides: dict[str, Callable[[], float]] = {
             "hub": lambda: fetch(hub.port, "/root/big/resolve/main/file.bin")
         }
-        nginx = shutil.which("nginx") or "/usr/sbin/nginx"
-        if Path(nginx).exists():
-            other = free_port()
-            place = folder / "nginx"
-            place.mkdir()
-            user = "root" if os.getuid() == 0 else "nobody"
-            text = NGINX.format(folder=place, port=other, root=folder, user=user)
-            (place / "conf").write_text(text)
-            command = [nginx, "-c", str(place / "conf"), "-p", str(place)]
-            stack.enter_context(running("nginx", command, other))
-            sides["nginx"] = lambda: fetch(other, "/file")
-        else:
-            print("nginx is not installed: left out")
-        sides["uvicorn 64 KiB"] = lambda: fetch(port, "/file")
+        if nginx := nginx_in(stack, folder / "nginx", folder):
+            sides["nginx"] = lambda: fetch(nginx.port, "/file")
+        sides["uvicorn 64 KiB"] = lambda: fetch(plain.port, "/file")
         for side in sides.values():
             side()
         show("file GET", "MB/s", in_turns(options.turns, sides))

@@ -84,7 +84,10 @@ def main(folder: Path = Path("runs/example-hub")) -> None:
         sys.exit(f"{folder} is there already: remove it, or name another folder")
     command = [sys.executable, "-m", "llmos", "hub", "start", "--port", "0"]
     hub = subprocess.Popen(
-        [*command, "--folder", str(folder / "hub")], stdout=subprocess.PIPE, text=True
+        [*command, "--folder", str(folder / "hub")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "LLMOS_HUB_LOG": "warning"},
     )
     try:
         address = token = ""

@@ -61,8 +61,8 @@ def postgresql(folder: Path) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def s3() -> Iterator[dict[str, str]]:
-    """An S3 server in memory (moto)."""
-    program = Path(sys.executable).parent / "moto_server"
+    """An S3 server in memory (moto, in an environment of its own: it needs older libraries)."""
+    program = Path(sys.prefix) / "s3" / "bin" / "moto_server"
     if not program.exists():
         sys.exit("error: moto is not installed: run make test-system")
     port = free_port()

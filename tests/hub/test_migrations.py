@@ -65,6 +65,8 @@ def test_migrations_and_tables_make_the_same_schema(tmp_path: Path) -> None:
 def test_a_database_of_the_first_revision_with_content_is_brought_up(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "hub.db") as connection:
         connection.executescript(OLDER.read_text("utf-8"))
+        before = _counts(connection)
+    assert len(before) > 25 and min(before.values()) >= 1, before
     newest = migrate.upgrade(_url(tmp_path))
     database = Database(_url(tmp_path))
     with database.read() as connection:
@@ -72,8 +74,24 @@ def test_a_database_of_the_first_revision_with_content_is_brought_up(tmp_path: P
         assert migrate.differences(connection) in ("", "pass")
         names = set(connection.scalars(select(accounts.c.name)))
         assert {"alice", "acme", "root"} <= names
+        tokens_kept = connection.execute(select(tokens.c.label)).scalars().all()
+        assert "label 1: Äpfel, 苹果" in tokens_kept
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
     database.close()
+    with sqlite3.connect(tmp_path / "hub.db") as connection:
+        after = _counts(connection)
+    assert {name: after.get(name) for name in before} == before
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Rows by table, but for those of which the fixture has none."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall()
+    counts = {
+        name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]
+        for (name,) in names
+        if not name.startswith("sqlite_")
+    }
+    return {name: count for name, count in counts.items() if name not in ("trees", "blobs")}
 
 
 SECOND = '''

@@ -22,6 +22,7 @@ from llmos.hub.git import versions
 from llmos.hub.hub import Hub
 from llmos.hub.repos import changes
 from llmos.hub.repos.content import keep_bytes
+from llmos.hub.repos.edits import Changes
 from llmos.hub.repos.making import make_repo, repo_by_name
 from llmos.hub.repos.settings import RepoSettings, change_settings
 from llmos.hub.runs.planning import plan_run
@@ -32,7 +33,7 @@ from llmos.hub.together.pull_requests import open_pull_request
 from llmos.web.routes import WHOLE, error_page
 
 PASSWORD = "long enough, I think"
-HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'>'
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
 FILE = "a/<img src=x onerror=alert(3)>&\"'.txt"
 CARD = f"""---
 license: apache-2.0
@@ -91,7 +92,7 @@ class Site:
     def commit(self, who: str, repo: Any, files: dict[str, bytes], title: str = "Change") -> str:
         """Commit files to main."""
         entries = {path: keep_bytes(self.hub, content) for path, content in files.items()}
-        made = changes.Changes(title, added=entries)
+        made = Changes(title, added=entries)
         return changes.commit(self.hub, self.caller(who), repo, "main", made)
 
 
@@ -150,7 +151,7 @@ def fill(site: Site) -> None:
             connection, bob, small, title=f"PR {HOSTILE}", head=head, description=HOSTILE
         )
     entry = keep_bytes(hub, f"new\n{HOSTILE}\n".encode())
-    made = changes.Changes(f"To PR {HOSTILE}", added={"new.txt": entry})
+    made = Changes(f"To PR {HOSTILE}", added={"new.txt": entry})
     changes.commit(hub, bob, small, f"refs/pr/{number}", made)
 
 
@@ -184,10 +185,11 @@ def row_of(site: Site, kind: str, name: str) -> Any:
         return repo_by_name(connection, kind, name)
 
 
+VOID = ("meta", "link", "input", "img", "br", "hr", "path", "circle", "line", "rect")
+
+
 class Page(HTMLParser):
     """A page in its parts. `problems`: what is not well formed."""
-
-    VOID = {"meta", "link", "input", "img", "br", "hr", "path", "circle", "line", "rect"}
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -203,14 +205,14 @@ class Page(HTMLParser):
         if len(names) != len(set(names)):
             self.problems.append(f"<{tag}> has an attribute twice")
         self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
+        if tag not in VOID:
             self._open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in self.VOID:
+        if tag in VOID:
             return
         if not self._open or self._open.pop() != tag:
             self.problems.append(f"</{tag}> closes something else")

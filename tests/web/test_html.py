@@ -32,8 +32,9 @@ def test_a_page_is_well_formed(browser: Any, read_page: Any, path: str) -> None:
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids)), sorted(one for one in ids if ids.count(one) > 1)
     headings = [tag for tag, _ in page.tags if tag == "h1"]
-    assert headings if "/acme/small" in path else len(headings) == 1
-    assert len(page.all("title")) == len(page.all("main")) == 1
+    written = ("/acme", "/runs/acme/run", "/datasets/acme/texts")  # strangers write headings too
+    assert headings if path.startswith(written) else len(headings) == 1
+    assert len(page.all("main")) == 1 and text.count("</title>\n<link") == 1
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -49,7 +50,7 @@ def test_whatever_can_be_filled_in_has_a_name(browser: Any, read_page: Any, path
             for described in (attributes.get("aria-describedby") or "").split():
                 assert described in ids
     for picture in page.all("img"):
-        assert "alt" in picture
+        assert "alt" in picture or "/resolve/" in (picture.get("src") or "/resolve/")  # a card's
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -57,7 +58,7 @@ def test_links_within_a_page_lead_somewhere(browser: Any, read_page: Any, path: 
     page = read_page(browser.get(path).text)
     ids = {attributes.get("id") for _, attributes in page.tags}
     for link in page.all("a"):
-        address = link["href"] or ""
+        address = link.get("href") or ""
         if address.startswith("#") and not address.startswith("#card-"):
             assert address[1:] in ids, address
 
@@ -66,12 +67,14 @@ def test_links_of_the_first_pages_lead_to_pages(browser: Any, read_page: Any) ->
     seen = set()
     for path in ("/", "/acme/small", "/runs/acme/run", "/acme", "/acme/small/tree/main"):
         for link in read_page(browser.get(path).text).all("a"):
-            address = (link["href"] or "").split("#")[0]
+            address = (link.get("href") or "").split("#")[0]
             if address.startswith("/") and address not in seen:
                 seen.add(address)
                 answer = browser.get(address)
                 kept = "a/b.txt" in address or "elsewhere" in address  # of the hostile card
-                assert answer.status_code in (200, 307) or kept or (
-                    answer.status_code == 401 and browser.cookies.get("llmos_session") is None
+                assert (
+                    answer.status_code in (200, 307)
+                    or kept
+                    or (answer.status_code == 401 and browser.cookies.get("llmos_session") is None)
                 ), (path, address)
     assert len(seen) > 20

@@ -18,7 +18,9 @@ def shown(text: str, folder: str = "") -> str:
 
 
 def test_what_a_card_is_made_of() -> None:
-    html = shown("# A b\n\n| x | y |\n|--|--:|\n| 1 | **2** |\n\n```python\na < b\n```\n\n~~s~~ `c`")
+    html = shown(
+        "# A b\n\n| x | y |\n|--|--:|\n| 1 | **2** |\n\n```python\na < b\n```\n\n~~s~~ `c`"
+    )
     for part in (
         '<h1 id="card-a-b">A b</h1>', "<table>", "<strong>2</strong>", "<s>s</s>",
         '<code class="language-python">a &lt; b', "<code>c</code>",
@@ -30,7 +32,7 @@ def test_what_a_card_is_made_of() -> None:
     ("text", "expected"),
     [
         ("[a](b.txt)", 'href="/o/n/blob/main/b.txt"'),
-        ("[a](./x/../b c.txt)", 'href="/o/n/blob/main/'),
+        ("[a](<./x/../b c.txt>)", 'href="/o/n/blob/main/b%20c.txt"'),
         ("[a](b.txt#L3)", 'href="/o/n/blob/main/b.txt#L3"'),
         ("[a](#A-b)", 'href="#card-a-b"'),
         ("[a](/gpt2)", 'href="/gpt2"'),

@@ -1,5 +1,5 @@
-"""Whatever strangers write is inert on every page; nothing is loaded from elsewhere; forms cannot be
-sent from other sites."""
+"""Whatever strangers write is inert on every page; nothing is loaded from elsewhere; other sites
+cannot send forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from llmos.web.pages_signing_in import inside
 
-HOSTILE = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'>'
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
 FILE = quote("a/<img src=x onerror=alert(3)>&\"'.txt")
 QUERY = quote(HOSTILE)
 PATHS = [
@@ -56,7 +56,10 @@ def test_no_page_runs_or_loads_what_strangers_wrote(
 @pytest.mark.parametrize("path", PATHS)
 def test_the_policy_forbids_it_too(answers: Any, path: str) -> None:
     headers = answers[path].headers
-    policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
+    if answers[path].status_code == 303:
+        return
+    parts = headers["content-security-policy"].split(";")
+    policy = dict(part.strip().split(" ", 1) for part in parts)
     assert policy["default-src"] == "'none'"
     assert policy["style-src"] == "'self'" and "script-src" not in policy
     assert policy["form-action"] == "'self'" and policy["frame-ancestors"] == "'none'"

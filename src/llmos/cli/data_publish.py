@@ -30,15 +30,27 @@ def publish(
         bool,
         typer.Option("--yes-i-may", help="Publish text whose licence is unknown or forbids it."),
     ] = False,
+    hub: Annotated[
+        str | None,
+        typer.Option(
+            "--hub", metavar="HUB/OWNER/NAME", help="Register it there too, at the same level."
+        ),
+    ] = None,
 ) -> None:
     """Write what is shared of DIR to OUT, in the layout of the Hugging Face hub.
 
     A data set with the level open is opened by datasets.load_dataset("OUT"). Nothing is sent
-    anywhere.
+    anywhere without --hub; with it, what is in OUT is, and no more.
     """
     from llmos.cli.data import need_data_extra
 
     need_data_extra()
+    address = None
+    if hub is not None:
+        from llmos.federation.hub_address import HubAddress, token_for
+
+        address = HubAddress.parse(hub)
+        token_for(address)
     from llmos.data.publish import Publication
     from llmos.data.publish import publish as write
 
@@ -51,3 +63,8 @@ def publish(
     )
     for path in write(folder, to, how):
         typer.echo(f"{path}  {path.stat().st_size:,} bytes")
+    if address is not None:
+        from llmos.federation.publish import publish_dataset
+
+        commit = publish_dataset(to, address, level)
+        typer.echo(f"registered: {address.endpoint}/datasets/{address.name} (commit {commit[:12]})")

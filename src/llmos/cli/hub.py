@@ -90,9 +90,11 @@ def start(
     )
     try:
         from llmos.hub.server import start as serve
+        from llmos.web.errors import error_page
+        from llmos.web.routes import ROUTES
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: pip install 'llmos[hub]'") from error
-    serve(settings, typer.echo)
+    serve(settings, typer.echo, pages=ROUTES, error_page=error_page)
 
 
 @app.command()

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from llmos.errors import UsageError
 from llmos.federation.hub_address import HubAddress, HubAwayError, HubSession, said, token_for
 from llmos.federation.run_result import write_run_result
 from llmos.provenance.ledger import Ledger
 from llmos.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,16 @@ def plan_on_hub(session: HubSession, recipe: Recipe, sharing: Sharing) -> bool:
             f"{session.address.url} is taken by a run of another recipe "
             f"({there['recipe_sha256'][:16]}): choose another name"
         )
+    if sharing.private and not there["private"]:
+        raise _not_private(session.address)
     return False
+
+
+def _not_private(address: HubAddress) -> UsageError:
+    return UsageError(
+        f"{address.url} is there already and everybody may see it: make it private in its "
+        "settings, or choose another name"
+    )
 
 
 def publish_run(
@@ -80,6 +92,9 @@ def publish_run(
     recipe = load_recipe(folder / "recipe.toml")
     if not (folder / "model").is_dir():
         raise UsageError(f"{folder} has no model yet: llmos train --resume {folder}")
+    for path in sharing.results:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file: name a signed result")
     token = token or token_for(address)
     with HubSession(address, token) as session:
         plan_on_hub(session, recipe, sharing)
@@ -97,23 +112,77 @@ def publish_run(
 
 def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing) -> str:
     """Commit all files to the model's repository at once; the commit's id."""
+    with _online(address):
+        api = _api(address, token)
+        api.create_repo(address.name, private=sharing.private, exist_ok=True)
+        is_private = api.repo_info(address.name).private
+    if sharing.private and not is_private:
+        raise _not_private(address)
+    title = f"Publish the run {load_recipe(folder / 'recipe.toml').name}"
+    head = Ledger.open(folder / "ledger.jsonl").head
+    return _commit(address, token, "model", dict(_files(folder, sharing)), title, head)
+
+
+def publish_dataset(folder: Path, address: HubAddress, level: str, *, private: bool = False) -> str:
+    """Register what `llmos data publish` wrote into `folder` as a data set shared at `level` (open,
+    federated, metadata), in one commit; its id.
+
+    At the levels federated and metadata the hub takes descriptions only: the text stays at home.
+    Raises `UsageError` and `HubAwayError` as `publish_run` does, and for a data set that is there
+    at another level.
+    """
+    token = token_for(address)
+    owner, _, name = address.name.partition("/")
+    new = {"type": "dataset", "name": name, "organization": owner, "private": private}
+    with HubSession(address, token) as session:
+        answer = session.ask("POST", "/api/repos/create", json={**new, "sharing": level})
+        if answer.status_code == 409:
+            there = session.done("GET", f"/api/datasets/{address.name}?expand=sharing")
+            if there["sharing"] != level:
+                raise UsageError(
+                    f"{address.url} is there already, shared as {there['sharing']}: change that in "
+                    "its settings, or choose another name"
+                )
+        elif answer.is_error:
+            raise UsageError(f"{address.url} cannot be made: {said(answer)}")
+    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    return _commit(address, token, "dataset", files, f"Publish the data set ({level})", "")
+
+
+def _api(address: HubAddress, token: str) -> HfApi:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=address.endpoint, token=token)
+
+
+def _commit(
+    address: HubAddress, token: str, kind: str, files: dict[str, Path], title: str, head: str
+) -> str:
+    from huggingface_hub import CommitOperationAdd
+
+    with _online(address):
+        made = _api(address, token).create_commit(
+            address.name,
+            [CommitOperationAdd(path, str(file)) for path, file in files.items()],
+            repo_type=kind,
+            commit_message=title,
+            commit_description=f"Ledger head {head}" if head else None,
+        )
+    return str(made.oid)
+
+
+@contextmanager
+def _online(address: HubAddress) -> Iterator[None]:
+    """Let huggingface_hub reach the hub (our commands keep it offline, so that none reaches one
+    that nobody named), and tell its errors as ours."""
     import httpx2 as httpx
-    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    api = HfApi(endpoint=address.endpoint, token=token)
-    files = dict(_files(folder, sharing))
-    operations = [CommitOperationAdd(path, str(file)) for path, file in files.items()]
-    name = load_recipe(folder / "recipe.toml").name
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = False
     try:
-        with _online():
-            api.create_repo(address.name, private=sharing.private, exist_ok=True)
-            made: Any = api.create_commit(
-                address.name,
-                operations,
-                commit_message=f"Publish the run {name}",
-                commit_description=f"Ledger head {Ledger.open(folder / 'ledger.jsonl').head}",
-            )
+        yield
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status >= 500 or status == 429:
@@ -121,19 +190,6 @@ def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing)
         raise UsageError(f"{address.url}: the hub refuses: {_line(error)}") from error
     except (httpx.HTTPError, OSError, RuntimeError) as error:
         raise HubAwayError(f"{address.endpoint}: the upload broke off ({_line(error)})") from error
-    return str(made.oid)
-
-
-@contextmanager
-def _online() -> Iterator[None]:
-    """Let huggingface_hub reach the hub: our commands keep it offline, so that none reaches one
-    that nobody named."""
-    from huggingface_hub import constants
-
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = False
-    try:
-        yield
     finally:
         constants.HF_HUB_OFFLINE = before
 
@@ -150,8 +206,6 @@ def _files(folder: Path, sharing: Sharing) -> Iterator[tuple[str, Path]]:
         if (folder / name).is_file():
             yield name, folder / name
     for path in [*sorted((folder / "results").glob("*.json")), *sharing.results]:
-        if not path.is_file():
-            raise UsageError(f"{path} is no file: name a signed result")
         yield f"results/{path.name}", path
 
 

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from llmos.hub.repos.cards import HEAD
 
 LONGEST = 400_000  # characters; a longer text is not rendered
+OUTSIDE = re.compile(r"(https?|mailto):", re.IGNORECASE)
 # fmt: off
 TAGS = {
     "a", "abbr", "b", "blockquote", "br", "caption", "center", "code", "dd", "del", "details",
@@ -139,7 +140,7 @@ def _link(address: str, pages: str, folder: str) -> str | None:
     if address.startswith("#"):
         return "#card-" + quote(_slug(unquote(address[1:])))
     if _elsewhere(address):
-        return address
+        return address if OUTSIDE.match(address.strip()) else None
     if address.startswith("/") or not pages:
         return address
     return _inside(address, pages, folder)

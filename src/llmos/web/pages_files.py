@@ -12,10 +12,11 @@ from starlette.responses import Response
 from llmos.hub.accounts.rights import Right
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Route
-from llmos.hub.database.tables import blobs, commits, refs
+from llmos.hub.database.tables import blobs, refs
 from llmos.hub.errors import entry_not_found
 from llmos.hub.git import trees, versions
 from llmos.hub.git.entries import Entry
+from llmos.hub.git.lastchange import last_changes
 from llmos.web.markdown import card_html, without_head
 from llmos.web.rendering import file_path, page
 from llmos.web.repo_views import shell, text_of
@@ -23,7 +24,6 @@ from llmos.web.repo_views import shell, text_of
 PAGE = 500  # entries of a folder
 LARGEST_SHOWN = 512 << 10  # bytes of a text
 MOST_LINES = 5000
-LOOKED_BACK = 60  # commits, for when a file was last changed
 PICTURES = {"png", "jpg", "jpeg", "gif", "webp", "avif"}
 
 
@@ -56,9 +56,13 @@ def folder(ask: Ask) -> Response:
         )
         start = int(after) if after.isdecimal() and len(after) < 10 else 0
         some = entries[start : start + PAGE]
-        changed = _last_changes(connection, ask.repo.id, commit, path, {name for name, _ in some})
+        paths = [posixpath.join(path, name) for name, _ in some]
+        changed = last_changes(connection, ask.repo.id, commit, paths)
         branches = _references(connection, ask.repo.id)
-    lines = [Line(name, posixpath.join(path, name), one, changed.get(name)) for name, one in some]
+    lines = [
+        Line(name, full, one, changed.get(full))
+        for full, (name, one) in zip(paths, some, strict=True)
+    ]
     return page(
         ask,
         "folder.html",
@@ -84,42 +88,6 @@ def _references(connection: Connection, repo_id: int) -> list[tuple[str, str]]:
     return [(row.kind, row.name.split("/", 2)[2]) for row in rows]
 
 
-def _last_changes(
-    connection: Connection, repo_id: int, head: Row[Any], path: str, names: set[str]
-) -> dict[str, Row[Any]]:
-    """The commit that changed each entry of a folder last, as far as the last commits tell."""
-    found: dict[str, Row[Any]] = {}
-    left = set(names)
-    newer, held = head, _entries(connection, head.tree, path)
-    for _ in range(LOOKED_BACK):
-        if not left:
-            break
-        older = _parent(connection, repo_id, newer)
-        before = _entries(connection, older.tree, path) if older else {}
-        for name in [name for name in left if before.get(name) != held.get(name)]:
-            found[name] = newer
-            left.discard(name)
-        if older is None:
-            break
-        newer, held = older, before
-    return found
-
-
-def _entries(connection: Connection, root: str, path: str) -> trees.Tree:
-    entry = trees.find(connection, root, path) if path else None
-    if path and (entry is None or not entry.directory):
-        return {}
-    return trees.load(connection, entry.key if entry else root)
-
-
-def _parent(connection: Connection, repo_id: int, commit: Row[Any]) -> Row[Any] | None:
-    if not commit.parents:
-        return None
-    return connection.execute(
-        select(commits).where(commits.c.repo_id == repo_id, commits.c.oid == commit.parents[0])
-    ).first()
-
-
 def _crumbs(ask: Ask, revision: str, path: str) -> list[tuple[str, str]]:
     names = (ask.repo.kind, ask.repo.full_name)
     parts = path.split("/") if path else []
@@ -141,8 +109,7 @@ def file(ask: Ask) -> Response:
         if entry is None or entry.directory:
             raise entry_not_found(path, commit.oid)
         blob = connection.execute(select(blobs).where(blobs.c.sha256 == entry.key)).first()
-        folder_of, _, name = path.rpartition("/")
-        changed = _last_changes(connection, ask.repo.id, commit, folder_of, {name}).get(name)
+        changed = last_changes(connection, ask.repo.id, commit, [path]).get(path)
     good = blob is None or blob.state == "good"
     text = text_of(ask.hub, entry, LARGEST_SHOWN) if good else None
     lines = text.split("\n") if text is not None else []
@@ -156,7 +123,7 @@ def file(ask: Ask) -> Response:
             without_head(text),
             file_path(*names, "blob", revision) + "/",
             file_path(*names, "resolve", revision) + "/",
-            folder_of,
+            posixpath.dirname(path),
         )
     return page(
         ask,

@@ -10,6 +10,7 @@ from llmos.hub.api.routing import Route
 from llmos.web import (
     pages_account,
     pages_admin,
+    pages_device,
     pages_discussions,
     pages_files,
     pages_history,
@@ -29,6 +30,7 @@ ROUTES: list[Route] = [
     *pages_search.ROUTES,
     *pages_leaderboard.ROUTES,
     *pages_signing_in.ROUTES,
+    *pages_device.ROUTES,
     *pages_account.ROUTES,
     *pages_organisation.ROUTES,
     *pages_admin.ROUTES,

@@ -41,6 +41,7 @@ ORGS = {
     "valid_org_hub": {"__DUMMY_HUB_USER__": "admin", "DVUser": "reader"},
     "EnterpriseOrgPrivate": {"EnterpriseAdmin": "admin"},
 }
+FULL_NAMES = {"valid_org_hub": "Dummy Hub Org", "EnterpriseOrgPrivate": "EnterpriseOrgPrivate"}
 
 
 def main() -> int:
@@ -104,7 +105,7 @@ def _hub(work: Path) -> Iterator[str]:
             row = people.make_account(connection, "tests", name, full_name=full_name)
             people.make_token(connection, "tests", row, value=token)
         for name, members in ORGS.items():
-            org = people.make_account(connection, "tests", name, "org")
+            org = people.make_account(connection, "tests", name, "org", full_name=FULL_NAMES[name])
             for user, role in members.items():
                 row = account_row(connection, user)
                 assert row is not None
@@ -165,23 +166,16 @@ def _served(command: list[str], port: int, work: Path, around: dict[str, str]) -
 
 def _run(work: Path, address: str, more: list[str]) -> tuple[dict[str, str], dict[str, int]]:
     report, left_out = work / "report.xml", work / "left_out.json"
-    gone = (
-        "HUGGINGFACE_CO_STAGING",
-        "HF_TOKEN",
-        "HUGGING_FACE_HUB_TOKEN",
-        "HF_HUB_OFFLINE",
-        "HF_HUB_DISABLE_XET",
-    )
-    kept = {name: value for name, value in os.environ.items() if name not in gone}
+    gone = re.compile("HF_|HUGGING|.*PROXY$", re.IGNORECASE)
+    kept = {name: value for name, value in os.environ.items() if not gone.match(name)}
     environment = {
         **kept,
         "HF_ENDPOINT": address,
         "HF_HOME": str(work / "home"),
         "DISABLE_SYMLINKS_IN_WINDOWS_TESTS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_COLOR": "1",
         "HF_TESTS_LEFT_OUT": str(left_out),
         "PYTHONPATH": str(work / "extra"),
-        "NO_PROXY": "localhost,127.0.0.1",
     }
     command = [sys.executable, "-m", "pytest", "-q", "-rN", "--tb=short", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, f"--rootdir={work}", f"--junitxml={report}", *more, "tests"]

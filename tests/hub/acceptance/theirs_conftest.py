@@ -44,7 +44,7 @@ def _reason(item: pytest.Item) -> str | None:
     for mark, reason in left_out.MARKS.items():
         if item.get_closest_marker(mark):
             return reason
-    file, _, name = item.nodeid.rpartition("/")[2].partition("::")
+    file, name = item.path.name, item.nodeid.partition("::")[2]
     for start, reason in left_out.TESTS.items():
         other, _, part = start.partition("::")
         if file == other and name.startswith(part):
@@ -81,7 +81,7 @@ def _api(token: str) -> HfApi:
     return HfApi(endpoint=testing_constants.ENDPOINT_STAGING, token=token)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def api() -> HfApi:
     """A client of the hub, as their usual user."""
     return _api(testing_constants.TOKEN)

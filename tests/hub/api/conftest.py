@@ -109,8 +109,8 @@ class Stage:
     headers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     states: tuple[str, ...] = STATES
 
-    def app(self, routes: list[Route]) -> HubApp:
-        return HubApp(self.world.hub, routes)
+    def app(self, routes: list[Route], error_page: Any = None) -> HubApp:
+        return HubApp(self.world.hub, routes, error_page)
 
 
 @pytest.fixture(scope="module")

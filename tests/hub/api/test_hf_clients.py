@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import (
     BadRequestError,
     GatedRepoError,
@@ -18,6 +18,11 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
 
 
 @pytest.fixture
@@ -121,6 +126,7 @@ def test_the_command_line(world: Any, live: str, tmp_path: Path) -> None:
         "HF_TOKEN": world.tokens["alice"],
         "HF_HOME": str(tmp_path),
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_OFFLINE": "0",
     }
     hf = Path(sys.executable).with_name("hf")
 
@@ -137,5 +143,6 @@ def test_the_command_line(world: Any, live: str, tmp_path: Path) -> None:
     listed = json.loads(run("repos", "ls", "--namespace", "acme", "--format", "json"))
     assert [(one["id"], one["visibility"]) for one in listed] == [("acme/m", "public")]
     run("repos", "move", "acme/m", "acme/n")
-    assert "acme/n" in run("models", "ls", "--search", "n")
+    (found,) = json.loads(run("models", "ls", "--search", "n", "--format", "json"))
+    assert found["id"] == "acme/n"
     run("repos", "delete", "acme/n", "--yes")

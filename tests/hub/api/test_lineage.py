@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
-from llmos.hub.repos import changes, making
+from llmos.hub.repos import changes, content, edits, making
 from llmos.hub.runs.licences import NOT_HERE, NOT_STATED
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def make(world: World, kind: str, name: str, head: str, **more: Any) -> Any:
         alice = Caller(id=row.id, name="alice", scope="write", roles=roles_of(connection, row.id))
     repo = making.make_repo(world.hub, alice, kind, name, **more)
     text = f"---\n{head}\n---\n\n# {name}\n".encode()
-    card = changes.Changes("card", added={"README.md": changes.keep_bytes(world.hub, text)})
+    card = edits.Changes("card", added={"README.md": content.keep_bytes(world.hub, text)})
     changes.commit(world.hub, alice, repo, "main", card)
     return repo
 

@@ -15,7 +15,7 @@ from llmos.evaluation.leaderboard import UNKNOWN_SIGNER
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import keys, repos, results
-from llmos.hub.repos import changes, making
+from llmos.hub.repos import changes, content, edits, making
 from llmos.hub.runs.board import OTHER_FILES, REVOKED
 from llmos.metrics.score import Score
 from llmos.provenance.results import model_digest
@@ -152,11 +152,11 @@ def test_results_in_a_models_repository_are_harvested(world: World, key: Signing
     others = sign(key, "result", body("tiny", 0.9, sha256="0" * 64))
     bad = {**own, "seed": 1}
     entries = {
-        f"results/{name}.json": changes.keep_bytes(world.hub, json.dumps(record).encode())
+        f"results/{name}.json": content.keep_bytes(world.hub, json.dumps(record).encode())
         for name, record in (("own", own), ("others", others), ("bad", bad))
     }
     repo = make_model(world, "acme/small")
-    made = changes.Changes("results", added=entries)
+    made = edits.Changes("results", added=entries)
     changes.commit(world.hub, caller(world, "alice"), repo, "main", made)
     (found,) = world.ask("GET", "/api/results?model=acme/small").json()
     assert found["model_sha256"] == DIGEST and found["repository"] == "acme/small"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,7 +19,19 @@ NUMBER = 120
 TAGS = ("transformers", "license:mit", "zh", "rare")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, new_world: Callable[..., Any]) -> Iterator[Any]:
+    """One hub for all, as nothing here writes."""
+    made = new_world(tmp_path_factory.mktemp("hub"))
+    for name in ("alice", "bob"):
+        made.user(name)
+    made.user("root", admin=True)
+    made.org("acme", alice="admin")
+    yield made
+    made.hub.close()
+
+
+@pytest.fixture(scope="module")
 def rows(world: Any) -> list[dict[str, Any]]:
     """Repositories with equal sort values, of all sorts of owners and visibility."""
     draw = random.Random(7)

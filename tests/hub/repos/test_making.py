@@ -41,28 +41,26 @@ def test_the_owners_name_is_written_as_the_owner_writes_it(world: Any, caller: A
     assert caught.value.status == 409
 
 
-@pytest.mark.parametrize(
-    ("user", "name", "status"),
-    [
-        ("bob", "acme/x", 403),
-        ("alice", "nobody/x", 403),
-        ("alice", "/x", 403),
-        ("alice", "x", 403),
-        ("alice", "acme/..", 400),
-        ("alice", "acme/a b", 400),
-        ("alice", "acme/x.git", 400),
-        ("alice", "acme/" + "x" * 97, 400),
-        ("alice", "acme/héllo", 400),
-        ("alice", "acme/a/b", 403),
-        *[("alice", f"acme/{word}", 400) for word in sorted(ACTIONS)],
-    ],
-)
-def test_refused_names_store_nothing(
-    world: Any, caller: Any, user: str, name: str, status: int
-) -> None:
-    with pytest.raises(HubError) as caught:
-        making.make_repo(world.hub, caller(user), "model", name, files={"a": b"secret"})
-    assert caught.value.status == status
+REFUSED = [
+    ("bob", "acme/x", 403),
+    ("alice", "nobody/x", 403),
+    ("alice", "/x", 403),
+    ("alice", "x", 403),
+    ("alice", "acme/a/b", 403),
+    ("alice", "acme/..", 400),
+    ("alice", "acme/a b", 400),
+    ("alice", "acme/x.git", 400),
+    ("alice", "acme/" + "x" * 97, 400),
+    ("alice", "acme/h\u00e9llo", 400),
+    *[("alice", f"acme/{word}", 400) for word in sorted(ACTIONS)],
+]
+
+
+def test_refused_names_store_nothing(world: Any, caller: Any) -> None:
+    for user, name, status in REFUSED:
+        with pytest.raises(HubError) as caught:
+            making.make_repo(world.hub, caller(user), "model", name, files={"a": b"secret"})
+        assert caught.value.status == status, name
     assert list(world.hub.blobs.list()) == []
     with world.hub.database.read() as connection:
         assert connection.execute(select(func.count()).select_from(repos)).scalar() == 0

@@ -109,6 +109,13 @@ class Standing(Body):
     disabled: bool
 
 
+class DeviceDecision(Body):
+    """Whether the device that shows this code may sign in as the caller."""
+
+    user_code: Line
+    allow: bool
+
+
 class SessionShown(BaseModel):
     """A session just begun: its cookie comes in a header. Send `csrf` as X-CSRF-Token."""
 

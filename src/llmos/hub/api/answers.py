@@ -44,7 +44,7 @@ async def send_answer(
     names = {name for name, _ in raw}
     raw.extend(pair for pair in _ALWAYS if pair[0] not in names)
     raw.append((b"x-request-id", request.state.id.encode()))
-    if (response.media_type or "").startswith("text/html"):
+    if _NO_FRAMES[0] not in names and (response.media_type or "").startswith("text/html"):
         raw.append(_NO_FRAMES)
     if request.method == "HEAD" and not isinstance(response, FileResponse):
         await send({"type": "http.response.start", "status": response.status_code, "headers": raw})

@@ -76,13 +76,16 @@ class HubApp:
             response: Response = await self._answer(request, found)
             return response
         except HubError as error:
-            return self._error(request, match, error)
+            sorry = error
         except ClientDisconnect:
             raise
         except Exception:
             log.exception("request %s failed", request.state.id)
             sorry = HubError(500, f"The hub failed at this; its log says why: {request.state.id}")
-            return self._error(request, match, sorry)
+        if self._error_page and _wants_page(request, match):
+            told: Response = await self._in_thread(self._error_page, self.hub, request, sorry)
+            return told
+        return error_response(sorry)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -91,12 +94,6 @@ class HubApp:
             if message["type"] == "lifespan.shutdown":
                 self._threads.shutdown(wait=False)
                 return
-
-    def _error(self, request: Request, match: Match | None, error: HubError) -> Response:
-        wants_page = "text/html" in request.headers.get("accept", "")
-        if self._error_page and (match.route.page if match else wants_page):
-            return self._error_page(self.hub, request, error)
-        return error_response(error)
 
     async def _answer(self, request: Request, match: Match) -> Any:
         """A small body is read first, so that one thread does all the rest; a large one only when
@@ -168,6 +165,12 @@ class HubApp:
             new = ask.match.renamed(row.full_name)
             return RedirectResponse(new + (f"?{query}" if query else ""), 307)
         return None
+
+
+def _wants_page(request: Request, match: Match | None) -> bool:
+    if match is not None:
+        return match.route.page
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _checked(ask: Ask) -> Ask:

@@ -114,6 +114,17 @@ invitations = Table(
     Column("used_by", Id, ForeignKey("accounts.id", ondelete="SET NULL")),
     Column("used_at", BigInteger),
 )
+device_logins = Table(  # begun on a device, to be allowed in a browser (RFC 8628)
+    "device_logins",
+    metadata,
+    Column("sha256", String(64), primary_key=True),  # of the device's code
+    Column("user_code", String(12), nullable=False, unique=True),
+    _to("accounts", null=True),  # who allowed it
+    Column("denied", Boolean, nullable=False, default=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("asked_at", BigInteger, nullable=False, default=0),  # when the device last asked
+)
 keys = Table(  # Ed25519 keys with which members sign updates, ledgers and results
     "keys",
     metadata,

@@ -6,8 +6,8 @@ only if nobody else did. So an acknowledged commit is whole, and one that was no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
@@ -16,7 +16,7 @@ from llmos.hub.accounts import audit
 from llmos.hub.accounts.rights import Caller, Right
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import refs, repos
-from llmos.hub.errors import HubError, bad_request, entry_not_found, revision_not_found
+from llmos.hub.errors import HubError, bad_request, revision_not_found
 from llmos.hub.git import trees, versions
 from llmos.hub.hub import Hub
 from llmos.hub.repos.content import (
@@ -26,14 +26,14 @@ from llmos.hub.repos.content import (
     note_blobs,
     used_bytes,
 )
-from llmos.hub.repos.indexing import concerns_index, index_repo
+from llmos.hub.repos.edits import Changes, edits_of
+from llmos.hub.repos.indexing import Reader, concerns_index, index_repo
 from llmos.hub.repos.limits import check_quota, check_sharing
-from llmos.hub.repos.names import checked_path
 from llmos.hub.together import pull_requests
 from llmos.hub.together.webhooks import tell_repo
 from llmos.hub.uploads import landing
 
-__all__ = ["keep_bytes", "keep_upload", "large_entry", "note_blobs", "used_bytes"]
+__all__ = ["Changes", "keep_bytes", "keep_upload", "large_entry", "note_blobs", "used_bytes"]
 # Statements that every commit needs are made once: making one takes as long as running it.
 _THIS = repos.c.id == bindparam("repo")
 _LOCK = select(repos.c.id).where(_THIS).with_for_update()
@@ -44,27 +44,6 @@ _GROW = update(repos).where(_THIS).values(used_bytes=repos.c.used_bytes + bindpa
 _MOVE = update(repos).where(_THIS).values(updated_at=bindparam("now"))
 _MOVE_MAIN = _MOVE.values(head=bindparam("commit"))
 STALE = "The branch was updated since you opened this page. Please refresh and try again."
-
-
-@dataclass(slots=True)
-class Changes:
-    """What a commit does: files added or replaced, files and folders removed.
-
-    What is removed goes first, so that a file that is removed and added is new.
-    """
-
-    title: str
-    message: str = ""
-    parent: str | None = None  # the commit that the caller saw last
-    added: dict[str, trees.Entry] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)  # files
-    removed_folders: list[str] = field(default_factory=list)
-    removed_entries: list[str] = field(default_factory=list)  # files or folders
-
-    @property
-    def paths(self) -> list[str]:
-        """All paths that are spoken of."""
-        return [*self.added, *self.removed, *self.removed_folders, *self.removed_entries]
 
 
 class _Moved(Exception):
@@ -98,57 +77,6 @@ def check_commit(
         )
 
 
-def edits_of(connection: Connection, root: str, changes: Changes) -> dict[str, trees.Entry | None]:
-    """What `changes` do to the folder `root`: path to new entry, or to None for what goes.
-
-    Raises `HubError` 404 when a file or folder to remove is not there, 422 for a path that is
-    refused.
-    """
-    edits: dict[str, trees.Entry | None] = {}
-    asked = [
-        *((path, "file") for path in changes.removed),
-        *((path, "folder") for path in changes.removed_folders),
-        *((path, "either") for path in changes.removed_entries),
-    ]
-    for given, what in asked:
-        path = checked_path(given, folder=what != "file")
-        entry = trees.find(connection, root, path)
-        if entry is None or what == ("file" if entry.directory else "folder"):
-            kind = "folder" if what == "folder" else "file"
-            raise entry_not_found(f'A {kind} with this name doesn\'t exist: "{given}"')
-        edits[path] = None
-    gone = set(edits)
-    for given, entry in changes.added.items():
-        path = checked_path(given)
-        if other := _in_the_way(connection, root, path, gone) or _folder_in(path, changes.added):
-            raise HubError(422, f"{other} cannot be a file and a folder at once: delete it first")
-        edits[path] = entry
-    return edits
-
-
-def _in_the_way(connection: Connection, root: str, path: str, gone: set[str]) -> str | None:
-    """A file where `path` needs a folder, or a folder where it is to be a file, unless it goes."""
-    key, below = root, ""
-    parts = path.split("/")
-    for number, part in enumerate(parts, 1):
-        below = f"{below}/{part}" if below else part
-        entry = trees.entry_in(connection, key, part)
-        if entry is None or below in gone:
-            return None
-        if not entry.directory:
-            return below if number < len(parts) else None
-        key = entry.key
-    left = (name not in gone for name, _ in trees.walk(connection, key, prefix=path + "/"))
-    return path if any(left) else None
-
-
-def _folder_in(path: str, added: Mapping[str, trees.Entry]) -> str | None:
-    """A folder of `path` that the same commit adds as a file."""
-    parts = path.split("/")
-    above = ("/".join(parts[:end]) for end in range(1, len(parts)))
-    return next((folder for folder in above if folder in added), None)
-
-
 def commit(
     hub: Hub,
     caller: Caller,
@@ -167,16 +95,18 @@ def commit(
     _check(repo, changes)
     with hub.database.read() as connection:
         plan = _plan(connection, repo, revision, changes)
+    reader = Reader(hub)
+    reader.prepare(changes.added)
     try:
         with hub.database.write() as connection:
-            return _land(hub, connection, caller, repo, plan, changes, parents)
+            return _land(hub, connection, caller, repo, plan, changes, parents, reader)
     except _Moved:
         if changes.parent:
             raise HubError(412, STALE) from None
     with hub.database.write() as connection:  # nobody can be quicker now
         _lock(connection, repo.id)
         plan = _plan(connection, repo, revision, changes)
-        return _land(hub, connection, caller, repo, plan, changes, parents)
+        return _land(hub, connection, caller, repo, plan, changes, parents, reader)
 
 
 def open_with_commit(
@@ -252,6 +182,7 @@ def _land(
     plan: _Plan,
     changes: Changes,
     parents: Sequence[str],
+    reader: Reader | None = None,
 ) -> str:
     _lock(connection, repo.id)
     there = connection.execute(_HEAD, {"repo": repo.id, "name": plan.ref.name}).scalar()
@@ -262,7 +193,7 @@ def _land(
     _move(connection, caller, repo, plan.ref.name, plan.head.oid, oid)
     pull_requests.note_commit(connection, repo.id, plan.ref.name, caller.name, oid)
     if plan.ref.name == versions.MAIN and any(map(concerns_index, changes.paths)):
-        index_repo(hub, connection, repo.id)
+        index_repo(hub, connection, repo.id, reader)
     return oid
 
 

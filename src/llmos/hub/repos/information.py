@@ -76,15 +76,12 @@ def _siblings(connection: Connection, root: str, sizes: bool) -> Iterator[dict[s
 
 def security(connection: Connection, repo: Row[Any], root: str) -> dict[str, Any]:
     """Files of a tree that are quarantined or damaged."""
-    bad = dict(
-        connection.execute(
-            select(blobs.c.sha256, blobs.c.state)
-            .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
-            .where(repo_blobs.c.repo_id == repo.id, blobs.c.state != "good")
-        )
-        .tuples()
-        .all()
+    found = connection.execute(
+        select(blobs.c.sha256, blobs.c.state)
+        .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
+        .where(repo_blobs.c.repo_id == repo.id, blobs.c.state != "good")
     )
+    bad = {row.sha256: row.state for row in found}
     issues = [
         {"path": path, "level": "unsafe" if bad[entry.key] == "quarantined" else "error"}
         for path, entry in (trees.walk(connection, root) if bad else ())

@@ -189,6 +189,8 @@ def delete_repo(hub: Hub, caller: Caller, repo: Row[Any]) -> None:
 def move_repo(hub: Hub, caller: Caller, repo: Row[Any], to: str) -> Row[Any]:
     """Give a repository another name; the old one leads to it. Raises `HubError` 409, 401, 403."""
     with name_race(repo.kind, to), hub.database.write() as connection:
+        same = select(repos).where(repos.c.id == repo.id).with_for_update()
+        repo = connection.execute(same).first() or repo  # its name may have changed meanwhile
         owner, key = owner_and_key(connection, caller, repo.kind, to)
         taken = repo_by_name(connection, repo.kind, to)
         if taken and (taken.id != repo.id or taken.full_name == to):

@@ -22,6 +22,7 @@ RESERVED = frozenset(
         "commit",
         "commits",
         "datasets",
+        "device",
         "discussions",
         "docs",
         "files",

@@ -1,4 +1,5 @@
-"""Blobs in a bucket of Amazon's S3 or a service that speaks as it does: PREFIX/blobs/ab/cd/<sha256>.
+"""Blobs in a bucket of Amazon's S3, or a service that speaks as it does, under
+PREFIX/blobs/ab/cd/<sha256>.
 
 Keys and region come from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION.
 """
@@ -55,9 +56,8 @@ class S3Store:
                 about = obstore.head(self._bucket, key)
             except (NotFoundError, FileNotFoundError):
                 about = None
-            if about is not None and about["size"] == staged.size:
-                if datetime.now(UTC) - about["last_modified"] < YOUNG:
-                    return
+            if about is not None and datetime.now(UTC) - about["last_modified"] < YOUNG:
+                return
             obstore.put(
                 self._bucket, key, staged.path, chunk_size=PART, max_concurrency=SIDE_BY_SIDE
             )

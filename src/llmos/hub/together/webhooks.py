@@ -110,7 +110,12 @@ def _watching(connection: Connection, repo: Row[Any], domain: str) -> list[Row[A
             webhooks.c.id.in_(select(webhook_watches.c.webhook_id).where(watched)),
         )
     ).all()
-    return [hook for hook in hooks if domain in hook.domains and _may_know(connection, hook, repo)]
+    told = [hook for hook in hooks if domain in hook.domains]
+    if not told:
+        return []
+    # As it is now: the caller's row may be older than a change of who may see the repository.
+    now_row = connection.execute(select(repos).where(repos.c.id == repo.id)).first() or repo
+    return [hook for hook in told if _may_know(connection, hook, now_row)]
 
 
 def _may_know(connection: Connection, hook: Row[Any], repo: Row[Any]) -> bool:

@@ -16,7 +16,7 @@ from llmos.hub.database.tables import blobs
 from llmos.hub.errors import bad_request, forbidden, unprocessable
 from llmos.hub.git.entries import Entry
 from llmos.hub.hub import Hub
-from llmos.hub.uploads import pickles, safetensors
+from llmos.hub.uploads import dangers, pickles, safetensors
 
 # Names under which programs unpickle without asking. Only what is recognised as harmless may come
 # under them; `.bin` is not here, as it means any binary file.
@@ -56,7 +56,7 @@ def inspect(file: BinaryIO, size: int) -> Landed:
             return Landed(known=True, parameters=safetensors.count_parameters(file, size))
         except safetensors.NotSafetensors as error:
             broken = str(error)
-    danger = pickles.why_dangerous(file, size)
+    danger = dangers.why_dangerous(file, size)
     if danger:
         return Landed(danger=danger, broken=broken)
     known = head.startswith(HARMLESS) or pickles.is_pickle(file, size) or _is_text(file)

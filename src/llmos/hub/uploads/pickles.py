@@ -1,4 +1,4 @@
-"""Which files run code when they are opened: Python's pickles, bare or inside other formats.
+"""Python's pickles, followed without being run.
 
 A pickle is a program; what it imports, it may call. The program is followed here with a stack of
 its own, without importing or building anything, so that a text which happens to begin like a pickle
@@ -10,14 +10,11 @@ from __future__ import annotations
 import pickletools
 import re
 import struct
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 MOST_STEPS = 500_000  # of one file that are followed
 LONGEST_TEXT = 1000  # bytes; longer texts are no names of modules
-MOST_MEMBERS = 1000  # arrays of an .npz whose heads are read
-LARGEST_DIRECTORY = 64 << 20  # bytes of a zip archive's list of members that is read
 OPERATIONS = {operation.code.encode("latin-1"): operation for operation in pickletools.opcodes}
 COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT1: "<B",
@@ -52,22 +49,6 @@ class Followed:
     def runs_code(self) -> bool:
         """Whether opening the file imports something."""
         return self.called or (self.whole > 0 and bool(self.imports))
-
-
-def why_dangerous(file: BinaryIO, size: int) -> str | None:
-    """Why opening this file may run code; None when it does not (or is no pickle at all)."""
-    file.seek(0)
-    head = file.read(8)
-    if head.startswith(b"\x93NUMPY"):
-        return "a NumPy array of Python objects (pickle)" if _holds_objects(file) else None
-    if head.startswith(b"PK"):
-        return _in_zip(file, size)
-    followed = follow(file, size)
-    if followed.runs_code:
-        return f"a pickle that imports {', '.join(sorted(set(followed.imports)))[:200]}"
-    if followed.too_long and head[:1] == b"\x80":
-        return "a pickle too long to be checked"
-    return None
 
 
 def is_pickle(file: BinaryIO, size: int) -> bool:
@@ -246,59 +227,3 @@ class _Machine:
         if not line.endswith(b"\n"):
             raise _NoPickle
         return line[:-1].decode("latin-1")
-
-
-def _holds_objects(file: BinaryIO) -> bool:
-    """Whether a .npy's head (from its start) says that it holds Python objects."""
-    file.seek(0)
-    return _objects_in(file.read(12 + 65536))
-
-
-def _objects_in(head: bytes) -> bool:
-    if head[6:7] == b"\x01":
-        text = head[10 : 10 + int.from_bytes(head[8:10], "little")]
-    else:
-        text = head[12 : 12 + int.from_bytes(head[8:12], "little")]
-    kind = re.search(rb"""['"]descr['"]\s*:\s*(.*?)['"]fortran_order""", text, re.DOTALL)
-    return kind is None or re.search(rb"['\"][<>|=]?O", kind[1]) is not None
-
-
-def _in_zip(file: BinaryIO, size: int) -> str | None:
-    """A torch archive, or an .npz of Python objects; only the heads of arrays are unpacked."""
-    if _directory_size(file, size) > LARGEST_DIRECTORY:
-        return None  # so many members that it is no checkpoint
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            for member in members:
-                if member.filename.rpartition("/")[2] in ("data.pkl", "constants.pkl"):
-                    return "a PyTorch checkpoint (pickle)"
-            arrays = [member for member in members if member.filename.endswith(".npy")]
-            for member in arrays[:MOST_MEMBERS]:
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    return "NumPy arrays packed so that they cannot be checked"
-                with archive.open(member) as array:
-                    head = array.read(12 + 4096)
-                if head.startswith(b"\x93NUMPY") and _objects_in(head):
-                    return "NumPy arrays of Python objects (pickle)"
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
-        return None  # not an archive that Python opens
-    return None
-
-
-def _directory_size(file: BinaryIO, size: int) -> int:
-    """Bytes of a zip archive's central directory, as its end says; 0 when there is no end."""
-    start = max(0, size - 65557)
-    file.seek(start)
-    tail = file.read()
-    at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) < at + 16:
-        return 0
-    directory = int.from_bytes(tail[at + 12 : at + 16], "little")
-    wide = tail.rfind(b"PK\x06\x06", 0, at)  # zip64
-    if wide >= 0 and len(tail) >= wide + 48:
-        directory = max(
-            directory if directory != 0xFFFFFFFF else 0,
-            int.from_bytes(tail[wide + 40 : wide + 48], "little"),
-        )
-    return directory

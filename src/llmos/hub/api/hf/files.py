@@ -5,14 +5,12 @@ from __future__ import annotations
 import posixpath
 from urllib.parse import quote
 
-from sqlalchemy import update
 from starlette.responses import RedirectResponse, Response
 
 from llmos.hub.accounts.rights import Right
 from llmos.hub.api import ranges
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Route
-from llmos.hub.database.tables import repos
 from llmos.hub.errors import entry_not_found
 from llmos.hub.git import trees, versions
 from llmos.hub.repos.delivery import deliver
@@ -48,9 +46,7 @@ def send_file(ask: Ask) -> Response:
     if _has_it(ask.request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     if ask.request.method == "GET" and path in COUNTED and "range" not in ask.request.headers:
-        with ask.hub.database.write() as connection:
-            counted = update(repos).where(repos.c.id == ask.repo.id)
-            connection.execute(counted.values(downloads=repos.c.downloads + 1))
+        ask.hub.downloads.count(ask.repo.id)
     seconds = ask.hub.settings.link_lifetime
     link = ask.hub.blobs.link(entry.key, seconds=seconds, filename=name) if entry.lfs else None
     if link:

@@ -59,6 +59,14 @@ def upgrade() -> None:
         batch_op.create_index('ix_collections_account', ['account_id', 'position'], unique=False)
         batch_op.create_index('ix_collections_updated', ['updated_at', 'id'], unique=False)
 
+    op.create_table('device_logins', sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('user_code', sa.String(length=12), nullable=False),
+    sa.Column('account_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True), sa.Column('denied', sa.Boolean(), nullable=False),
+    sa.Column('created_at', sa.BigInteger(), nullable=False), sa.Column('expires_at', sa.BigInteger(), nullable=False),
+    sa.Column('asked_at', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['account_id'], ['accounts.id'], name=op.f('fk_device_logins_account_id_accounts'), ondelete='CASCADE'),
+    sa.PrimaryKeyConstraint('sha256', name=op.f('pk_device_logins')),
+    sa.UniqueConstraint('user_code', name=op.f('uq_device_logins_user_code'))
+    )
     op.create_table('invitations', sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
     sa.Column('org_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=True), sa.Column('role', sa.String(length=16), nullable=False),
     sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('email', sa.String(length=200), nullable=False),
@@ -110,7 +118,9 @@ def upgrade() -> None:
     with op.batch_alter_table('repos', schema=None) as batch_op:
         batch_op.create_index('ix_repos_kind_created', ['kind', 'created_at', 'id'], unique=False)
         batch_op.create_index('ix_repos_kind_downloads', ['kind', 'downloads', 'id'], unique=False)
+        batch_op.create_index('ix_repos_kind_gated', ['kind', 'gated'], unique=False)
         batch_op.create_index('ix_repos_kind_likes', ['kind', 'likes', 'id'], unique=False)
+        batch_op.create_index('ix_repos_kind_parameters', ['kind', 'parameters'], unique=False)
         batch_op.create_index('ix_repos_kind_trending', ['kind', 'trending', 'id'], unique=False)
         batch_op.create_index('ix_repos_kind_updated', ['kind', 'updated_at', 'id'], unique=False)
         batch_op.create_index('ix_repos_owner', ['owner_id', 'kind', 'updated_at', 'id'], unique=False)
