@@ -7,6 +7,9 @@ VENV ?= .venv
 TORCH_INDEX ?=
 # Whose text the demo trains on, such as MEMBERS="anna=texts/anna.txt ben=texts/ben.txt".
 MEMBERS ?=
+# For hf-tests: an unpacked source archive of huggingface_hub; PROTOTYPE=file.py runs against that
+# application instead, HF_PYTEST="-k collections" chooses.
+HF_TESTS ?=
 PYTEST ?= -n auto --maxprocesses 4
 PYTEST_SYSTEM ?= -n 2
 
@@ -15,7 +18,7 @@ STAMP := $(VENV)/.installed
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-system format docs bench clean
+.PHONY: help demo test check test-system hf-tests format docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' Makefile
@@ -38,6 +41,10 @@ test-system: $(STAMP)  ## install parts of the operating system (as root, or by 
 	  $(VENV)/s3/bin/pip install --quiet 'moto[server]>=5,<6'; }
 	$(BIN)/python tests/with_servers.py $(BIN)/pytest -m system $(PYTEST_SYSTEM)
 	$(BIN)/python tests/with_servers.py $(BIN)/pytest tests/hub $(PYTEST_SYSTEM)
+
+hf-tests: $(STAMP)  ## huggingface_hub's own tests against a fresh hub (HF_TESTS=PATH: its unpacked source archive)
+	$(BIN)/python tests/hub/acceptance/run_theirs.py "$(HF_TESTS)" \
+	  $(if $(PROTOTYPE),--prototype "$(PROTOTYPE)") $(if $(HF_PYTEST),--pytest='$(HF_PYTEST)')
 
 format: $(STAMP)  ## put the code into the common format
 	$(BIN)/ruff check --fix .

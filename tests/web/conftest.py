@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -14,7 +16,6 @@ from starlette.testclient import TestClient
 
 from llmos.hub.accounts import people, sessions
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
-from llmos.hub.api.app import HubApp
 from llmos.hub.database import migrate
 from llmos.hub.database.connection import Database
 from llmos.hub.database.tables import metadata
@@ -27,10 +28,11 @@ from llmos.hub.repos.making import make_repo, repo_by_name
 from llmos.hub.repos.settings import RepoSettings, change_settings
 from llmos.hub.runs.planning import plan_run
 from llmos.hub.runs.progress import add_progress
+from llmos.hub.server import make_app
 from llmos.hub.settings import HubSettings
 from llmos.hub.together import discussions
 from llmos.hub.together.pull_requests import open_pull_request
-from llmos.web.routes import WHOLE, error_page
+from llmos.web.routes import ROUTES, error_page
 
 PASSWORD = "long enough, I think"
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
@@ -70,7 +72,7 @@ class Site:
     """The hub, and browsers by the user that has signed in with them ("": nobody)."""
 
     hub: Hub
-    app: HubApp
+    app: Any
 
     def browser(self, user: str = "") -> TestClient:
         """A browser; `user` signs in first."""
@@ -97,15 +99,16 @@ class Site:
 
 
 def open_site(folder: Path, **settings: Any) -> Site:
-    """An empty hub."""
+    """The hub in a folder; an empty one when there is none."""
     made = HubSettings(folder=folder, requests_per_minute=0, logins_per_minute=0, **settings)
-    database = Database(made.database_url)
-    metadata.create_all(database.engine)
-    with database.write() as connection:
-        migrate.stamp(connection)
-    database.close()
+    if not (folder / "hub.db").exists():
+        database = Database(made.database_url)
+        metadata.create_all(database.engine)
+        with database.write() as connection:
+            migrate.stamp(connection)
+        database.close()
     hub = Hub(made)
-    return Site(hub, HubApp(hub, WHOLE, error_page))
+    return Site(hub, make_app(hub, ROUTES, error_page))
 
 
 def fill(site: Site) -> None:
@@ -156,19 +159,27 @@ def fill(site: Site) -> None:
 
 
 @pytest.fixture(scope="session")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A filled hub that tests only look at."""
-    site = open_site(tmp_path_factory.mktemp("shown"))
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a filled hub, to be copied."""
+    folder = tmp_path_factory.mktemp("filled") / "hub"
+    site = open_site(folder)
     fill(site)
+    site.hub.close()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shown(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A filled hub that tests only look at."""
+    site = open_site(shutil.copytree(filled, tmp_path_factory.mktemp("shown") / "hub"))
     yield site
     site.hub.close()
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(filled: Path, tmp_path: Path) -> Iterator[Site]:
     """A filled hub that a test may change."""
-    site = open_site(tmp_path / "hub")
-    fill(site)
+    site = open_site(shutil.copytree(filled, tmp_path / "hub"))
     yield site
     site.hub.close()
 
@@ -229,3 +240,38 @@ class Page(HTMLParser):
 def read_page() -> type[Page]:
     """Reads a page into its parts: read_page(text)."""
     return Page
+
+
+class Browser:
+    """A signed-in browser that sends forms with its token and looks at the answer."""
+
+    def __init__(self, site: Any, name: str) -> None:
+        self.client = site.browser(name)
+
+    @property
+    def token(self) -> str:
+        found = re.search(r'name="csrf" value="([^"]+)"', self.client.get("/").text)
+        assert found
+        return found[1]
+
+    def send(self, path: str, expected: int = 303, **fields: str) -> Any:
+        answer = self.client.post(path, data={"csrf": self.token, **fields})
+        assert answer.status_code == expected, (path, answer.status_code, answer.text[-1500:])
+        if expected == 303:
+            return self.client.get(answer.headers["location"])
+        return answer
+
+
+@pytest.fixture
+def alice(site: Any) -> Browser:
+    return Browser(site, "alice")
+
+
+@pytest.fixture
+def bob(site: Any) -> Browser:
+    return Browser(site, "bob")
+
+
+@pytest.fixture
+def root(site: Any) -> Browser:
+    return Browser(site, "root")

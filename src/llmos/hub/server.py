@@ -38,7 +38,7 @@ BACKLOG = 2048
 KEEP_ALIVE = 75  # seconds that a connection may be idle
 STARTED = """\
 LLMOS hub {version} at {address}  (data in {folder})
-
+{first}
 Clients of the Hugging Face protocol use it with:
   export HF_ENDPOINT={address}
 """
@@ -48,11 +48,10 @@ The first admin is {name}. This token is shown this once; keep it:
 """
 
 
-def make_app(
-    hub: Hub, pages: Sequence[Route] = (), error_page: ErrorPage | None = None
-) -> ASGIApp:
-    """The hub's ASGI application, counted and logged; `pages` are routes beside the API's."""
-    return Observed(HubApp(hub, [*ROUTES, *pages], error_page))
+def make_app(hub: Hub, pages: Sequence[Route] = (), error_page: ErrorPage | None = None) -> ASGIApp:
+    """The hub's ASGI application, counted and logged; `pages` are routes beside the API's. They
+    come first: /NAME is an account's page before it is a model's short name."""
+    return Observed(HubApp(hub, [*pages, *ROUTES], error_page))
 
 
 def start(
@@ -64,8 +63,9 @@ def start(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then finish what runs; a second signal stops at once.
 
-    `say` is given what a person should read, `pages` and `error_page` are those of the web. Raises `UsageError` or `StorageError` when the port is taken, the folder cannot be used or is
-    another hub's, or the database cannot be reached or is of a newer LLMOS.
+    `say` is given what a person should read, `pages` and `error_page` are those of the web. Raises
+    `UsageError` or `StorageError` when the port is taken, the folder cannot be used or is another
+    hub's, or the database cannot be reached or is of a newer LLMOS.
     """
     with ExitStack() as stack:
         stack.enter_context(_folder_of_one(settings))
@@ -77,9 +77,8 @@ def start(
         log_to_stderr(settings.log)
         address = settings.public_url.rstrip("/") or _address(settings.host, listener)
         folder = settings.folder.absolute()
-        say(STARTED.format(version=__version__, address=address, folder=folder))
-        if token:
-            say(FIRST.format(name=settings.admin, token=token))
+        first = "\n" + FIRST.format(name=settings.admin, token=token) if token else ""
+        say(STARTED.format(version=__version__, address=address, folder=folder, first=first))
         stack.enter_context(Rechecking(hub))
         stack.callback(start_deliveries(hub).stop)
         _Server(make_app(hub, pages, error_page), settings).run(sockets=[listener])

@@ -1,7 +1,4 @@
-"""All routes of the pages, and the page that tells an error.
-
-HubApp(hub, WHOLE, error_page)      pages and API
-"""
+"""All routes of the pages, and the page that tells an error; `WHOLE` is pages and API."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_lists_are_filtered_and_come_in_pages(world, apis) -> None:
     assert sorted(one.title for one in with_it) == ["Number 1", "Number 3"]
     assert [one.title for one in bob.list_collections(limit=2, owner="alice")] == [
         "Number 3",
-        "Number 1",
+        "Number 2",
     ]
     answer = world.ask("GET", f"{ALL}?limit=2&owner=alice&q=NUMBER")
     titles = [one["title"] for one in answer.json()]
@@ -98,7 +98,7 @@ def test_collections_within_collections(world, apis) -> None:
     inner = alice.create_collection("Inner")
     outer = alice.create_collection("Outer")
     alice.add_collection_item(outer.slug, inner.slug, "collection")
-    with pytest.raises(HfHubHTTPError, match="400"):
+    with pytest.raises(HfHubHTTPError, match="itself"):
         alice.add_collection_item(outer.slug, outer.slug, "collection")
     assert [one.item_id for one in bob.get_collection(outer.slug).items] == [inner.slug]
     alice.update_collection_metadata(inner.slug, private=True)
@@ -172,7 +172,7 @@ def test_what_makes_no_sense_is_refused(world, apis) -> None:
         ("POST", f"{one}/items", {"item": {"id": "../x", "type": "paper"}}, 404),
         ("PATCH", f"{one}/items/none", {"note": "x"}, 404),
         ("GET", f"{ALL}/alice/nothing", None, 404),
-        ("GET", f"{ALL}/alice/%00", None, 404),
+        ("GET", f"{ALL}/alice/%20", None, 404),
     ):
         answer = world.ask(method, path, "alice", json=body)
         assert answer.status_code == status, (method, path, body, answer.text)

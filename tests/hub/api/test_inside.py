@@ -28,7 +28,7 @@ COVERED = {
     ("POST", "/api/runs"): "test_planning_a_run",
     ("GET", "/api/organizations/{organization}/settings/repositories"): "test_what_an_org_stores",
     ("GET", "/metrics"): "test_metrics",
-    ("GET", "/{owner}"): "test_pages_of_accounts_and_short_names",
+    ("GET", "/{account}"): "test_pages_of_accounts_and_short_names",
     ("POST", LFS): "test_large_files",
 }
 

@@ -141,8 +141,8 @@ def test_a_signed_record_of_another_shape_is_refused(
 
 
 def test_what_is_no_result_is_refused(world: World, key: SigningKey) -> None:
-    for content in (b"", b"[]", b"\xff", b"{}", b"[" * 100_000):
-        assert post(world, content).status_code == 400
+    for bad in (b"", b"[]", b"\xff", b"{}", b"[" * 100_000):
+        assert post(world, bad).status_code == 400
     assert post(world, b" " * (2 << 20)).status_code == 413
     assert post(world, sign(key, "result", body("a/b", 0.5)), None).status_code == 401
 

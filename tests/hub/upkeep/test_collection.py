@@ -112,7 +112,10 @@ def test_tags_pull_requests_and_branches_keep_what_they_lead_to(
     assert world.hub.blobs.size(sha(b"two")) == 3
 
 
-def test_what_is_younger_than_the_grace_stays(world: Any, committed: Any) -> None:
+def test_what_is_younger_than_the_grace_stays(
+    world: Any, committed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "now", lambda: now() - 3_600_000)
     first = committed("alice/m", {"a.txt": b"one"})
     committed("alice/m", {"a.txt": b"two"})
     move_main(world.hub, "alice/m", first)
@@ -222,6 +225,27 @@ def test_a_blob_put_again_while_it_is_collected_is_there_in_the_end(world: Any) 
         gone += hub.blobs.delete_old(sha(data), now() - 60_000)
     thread.join()
     assert gone > 0 and lost == []
+
+
+def test_a_blob_put_again_at_the_very_moment_is_put_back(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = world.hub
+    with hub.staged() as staged:
+        staged.write(b"x")
+        hub.blobs.put(staged)
+    path = hub.blobs.path(sha(b"x"))
+    os.utime(path, (1, 1))
+    rename = os.replace
+
+    def after_a_put(source: Any, target: Any) -> None:
+        if Path(source) == path:
+            os.utime(path)  # what `put` does, after `delete_old` has looked
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", after_a_put)
+    assert hub.blobs.delete_old(sha(b"x"), now() - 60_000) is False
+    assert path.read_bytes() == b"x"
 
 
 def test_a_damaged_repository_is_left_alone(cut: Any) -> None:

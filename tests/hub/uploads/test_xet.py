@@ -211,6 +211,28 @@ def test_xorbs_that_lie(world, store) -> None:
     assert not list(world.hub.settings.temporary.glob("up-*"))
 
 
+def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    class Watched:
+        def __init__(self) -> None:
+            self.inner = real()
+
+        def decompress(self, data: bytes, *limit: int) -> bytes:
+            plain = self.inner.decompress(data, *limit)
+            sizes.append(len(plain))
+            return plain
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.inner, name)
+
+    real = lz4.frame.LZ4FrameDecompressor
+    monkeypatch.setattr(lz4.frame, "LZ4FrameDecompressor", Watched)
+    with pytest.raises(HubError):
+        xorb_format.unpack(1, lz4.frame.compress(bytes(10_000_000)), 1000)
+    assert sizes and max(sizes) <= 1001
+
+
 def test_a_bomb_of_many_chunks_is_stopped() -> None:
     class Nowhere:
         def write(self, data: bytes) -> None:
@@ -283,6 +305,7 @@ def test_chunks_of_another_repository_stay_there(world, store) -> None:
     mine = Store(world, "bob/mine", "bob")
     shard = _shard([(name, 0, 3)], CHUNKS[:3])
     assert mine.shard(shard).status_code == 400
+    assert Store(world, "bob/mine", "bob").address == mine.address  # as if it were nowhere
     assert mine.xorb(name, body).json() == {"was_inserted": True}
     assert mine.shard(shard).status_code == 200
 

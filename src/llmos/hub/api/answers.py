@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from llmos.hub.errors import HubError
 
 LONGEST_LINE = 500  # of X-Error-Message
-_CONTROLS = {code: " " for code in (*range(32), *range(127, 160))}
+_CONTROLS = {code: " " for code in (*range(32), 127)}
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),  # addresses of this hub can carry codes
@@ -31,9 +31,9 @@ def error_response(error: HubError) -> Response:
 
 
 def header_text(text: str) -> str:
-    """A text as it may stand in a header: one line of Latin letters, not too long."""
-    line = text[:LONGEST_LINE].translate(_CONTROLS)
-    return line.encode("latin-1", "replace").decode("latin-1")
+    """A text as it may stand in a header: one line of ASCII (clients disagree about the rest; the
+    body has it all), not too long."""
+    return text[:LONGEST_LINE].translate(_CONTROLS).encode("ascii", "replace").decode()
 
 
 async def send_answer(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,7 @@ from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
 from llmos.hub.repos.finding import repo_for
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 log = logging.getLogger("llmos.hub")
 ErrorPage = Callable[[Hub, Request, HubError], Response]
 BODIES_AT_ONCE = 8  # bodies of the greatest size that memory has room for
@@ -55,7 +57,7 @@ class HubApp:
             raise RuntimeError("the hub speaks HTTP only")
         receive = patient(receive)
         request = Request(scope, receive)
-        request.state.id = secrets.token_hex(8)
+        request.state.id = _request_id(request)
         request.state.router = self.router  # for openapi.json, which is about all routes
         try:
             response = await self._respond(request)
@@ -195,3 +197,9 @@ def _no_route(method: str, allowed: set[str]) -> HubError:
             headers={"Allow": ", ".join(sorted(allowed))},
         )
     return HubError(404, "There is nothing at this address")
+
+
+def _request_id(request: Request) -> str:
+    """The client's name for the request, by which its user finds it in the log; else a new one."""
+    given = request.headers.get("x-request-id") or request.headers.get("x-amzn-trace-id", "")
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, case, select, update
@@ -163,8 +164,13 @@ def history(connection: Connection, repo_id: int, oid: str | None) -> Iterator[R
 
 def merge_base(connection: Connection, repo_id: int, one: str, two: str) -> str | None:
     """The newest commit that both have in their history of first parents; None: none."""
-    seen = {row.oid for row in history(connection, repo_id, one)}
-    return next((row.oid for row in history(connection, repo_id, two) if row.oid in seen), None)
+    seen: set[str] = set()
+    both = zip_longest(history(connection, repo_id, one), history(connection, repo_id, two))
+    for row in (row for pair in both for row in pair if row is not None):
+        if row.oid in seen:
+            return str(row.oid)
+        seen.add(row.oid)
+    return None
 
 
 def reachable(

@@ -100,11 +100,6 @@ class Staged:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def head(self, count: int) -> bytes:
-        """The first `count` bytes."""
-        with self.path.open("rb") as file:
-            return file.read(count)
-
     def __enter__(self) -> Staged:
         return self
 

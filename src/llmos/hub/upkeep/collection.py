@@ -20,6 +20,7 @@ from llmos.hub.database.tables import blobs, commits, refs, repo_blobs, repos, t
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
 from llmos.hub.upkeep.marking import MANY, Reached, batches, reach
+from llmos.hub.uploads.multipart import forget_old_parts
 from llmos.hub.uploads.xet.xorbs import forget_old_xorbs
 
 SWEPT = (refs, commits, trees, blobs, repo_blobs)
@@ -65,6 +66,7 @@ def collect(hub: Hub, *, grace: int | None = None, dry: bool = False) -> Collect
     if dry:
         _count(hub, marks, before, done)
         return done
+    forget_old_parts(hub, before)
     done.xorb_bytes = forget_old_xorbs(hub, min(before, now() - XORBS_KEPT))
     _sweep(hub, marks, done)
     _sweep_blobs(hub, before, done)

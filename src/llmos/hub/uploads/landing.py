@@ -108,7 +108,7 @@ def admit(hub: Hub, connection: Connection, added: Mapping[str, Entry]) -> None:
     """Look at the files of a commit, within its transaction, by name and by what they hold.
 
     Raises `HubError` 403 for a file that can run code where the hub refuses those (elsewhere
-    `withheld` keeps it back), 422 for a .safetensors that is none.
+    `danger_of` keeps it back), 422 for a .safetensors that is none.
     """
     for path, entry in added.items():
         if not entry.lfs and _suffix(path) in {*PICKLE_NAMES, ".safetensors"}:
@@ -133,21 +133,17 @@ def admit(hub: Hub, connection: Connection, added: Mapping[str, Entry]) -> None:
             raise unprocessable(f"{path} is no whole safetensors file ({broken}): save it again")
 
 
-def withheld(connection: Connection, path: str, entry: Entry) -> str:
-    """Why a file is served only to those who may manage its repository; "": it is for all.
-
-    It hangs on the name too, so that nobody can have a file of others kept back by sending the
-    same bytes under a name that looks dangerous.
-    """
-    return danger_of(path, _blob_rows(connection, {entry.key}).get(entry.key))
-
-
 def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
 def danger_of(path: str, row: Any) -> str:
-    """Why opening a file of that name can run code ("": it does not), by its row of `blobs`."""
+    """Why opening a file of that name can run code ("": it does not), by its row of `blobs`.
+
+    Such a file is served only to those who may manage its repository. It hangs on the name too, so
+    that nobody can have a file of others kept back by sending the same bytes under a name that
+    looks dangerous.
+    """
     if row is None:
         return ""
     if row.state == "quarantined":

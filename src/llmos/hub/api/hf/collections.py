@@ -89,6 +89,8 @@ def list_collections(ask: Ask) -> Response:
         )
         more = ask.next_link(cursor=start + limit) if len(rows) > limit else None
         shown = _shown(ask, connection, rows[:limit], SHOWN_IN_LISTS)
+    for one in shown:
+        del one["position"]  # clients number what they list
     return answer(shown, headers=more)
 
 

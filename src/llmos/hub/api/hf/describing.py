@@ -17,7 +17,7 @@ from llmos.hub.repos.information import children_count, files_json, main_size
 COMMON = (
     *("author", "cardData", "createdAt", "disabled", "downloads", "downloadsAllTime", "gated"),
     *("lastModified", "likes", "private", "resourceGroup", "sha", "siblings", "tags"),
-    *("trendingScore", "usedStorage", "sharing"),
+    *("trendingScore", "usedStorage", "sharing", "xetEnabled"),
 )
 FIELDS = {  # what `expand` may ask for
     "model": (
@@ -30,7 +30,7 @@ FIELDS = {  # what `expand` may ask for
     "space": (
         *("author", "cardData", "createdAt", "datasets", "disabled", "lastModified", "likes"),
         *("models", "private", "region", "resourceGroup", "runtime", "sdk", "sha", "siblings"),
-        *("subdomain", "tags", "trendingScore", "usedStorage", "sharing"),
+        *("subdomain", "tags", "trendingScore", "usedStorage", "sharing", "xetEnabled"),
     ),
     "run": (*COMMON, "description"),
 }
@@ -99,6 +99,7 @@ MADE: dict[str, Maker] = {
     "baseModels": _bases,
     "childrenModelCount": children_count,
     "mainSize": lambda connection, caller, repo: main_size(connection, repo),
+    "xetEnabled": lambda connection, caller, repo: True,  # clients before 1.0 ask
 }
 
 
