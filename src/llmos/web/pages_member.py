@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Row
 from starlette.responses import Response
 
 from llmos.hub.accounts.organisations import members_of
 from llmos.hub.accounts.profiles import public_profile
-from llmos.hub.accounts.rights import role_in, visible
+from llmos.hub.accounts.rights import role_in
 from llmos.hub.api.asking import Ask
-from llmos.hub.database.tables import repos, run_members
+from llmos.hub.runs.members import runs_of
 from llmos.web import listing
 from llmos.web.markdown import card_html
 from llmos.web.rendering import page
@@ -34,7 +34,7 @@ def member_page(ask: Ask, account: Row[Any]) -> Response:
                 shown = listing.run_items(connection, rows)
             if rows:
                 shared[kind] = (shown, bool(more))
-        parts = _parts(connection, ask, account.id)
+        parts = runs_of(connection, ask.caller, account.id)
     role = role_in(ask.caller, account.id)
     return page(
         ask,
@@ -45,23 +45,6 @@ def member_page(ask: Ask, account: Row[Any]) -> Response:
         people=people,
         shared=shared,
         parts=parts,
-        tokens=sum(part.tokens for part in parts),
+        tokens=sum(part["tokens"] for part in parts),
         role=role,
     )
-
-
-def _parts(connection: Connection, ask: Ask, account_id: int) -> list[Any]:
-    """The account's part in runs that the caller may see, the largest first."""
-    rows = connection.execute(
-        select(
-            repos.c.full_name,
-            func.sum(run_members.c.tokens).label("tokens"),
-            func.max(run_members.c.rounds).label("rounds"),
-        )
-        .join(run_members, run_members.c.repo_id == repos.c.id)
-        .where(run_members.c.account_id == account_id, visible(ask.caller, repos))
-        .group_by(repos.c.id, repos.c.full_name)
-        .order_by(func.sum(run_members.c.tokens).desc())
-        .limit(50)
-    )
-    return list(rows.all())

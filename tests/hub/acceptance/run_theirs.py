@@ -30,7 +30,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from left_out import FILES  # noqa: E402
 
-BASELINE = 585  # that passed with the prototype when the protocol was read
+PROTOTYPE = 2025  # of the same tests of 2.4.0 passed with the prototype that came before
+FIRST_COUNT = 585  # that passed with it by an older count, of fewer tests
 PLUGINS = ["pytest-mock", "pytest-asyncio", "jedi", "parso"]
 USERS = {
     "__DUMMY_HUB_USER__": ("hf_HubCITokenXXXXXXXXXXXXXXXXXXXXX", "Dummy User"),
@@ -51,7 +52,7 @@ def main() -> int:
     )
     parser.add_argument("source", type=Path, help="an unpacked huggingface_hub source archive")
     parser.add_argument("--prototype", type=Path, help="run against this application instead")
-    parser.add_argument("--least", type=int, default=BASELINE + 1, help="tests that must pass")
+    parser.add_argument("--least", type=int, default=PROTOTYPE + 1, help="tests that must pass")
     parser.add_argument("--report", type=Path, help="write each test's outcome here, as JSON")
     parser.add_argument("--pytest", default="", help="further options for pytest, as one text")
     options = parser.parse_args()
@@ -77,7 +78,7 @@ def main() -> int:
     print("failed:", *sorted(one for one, kind in outcomes.items() if kind == "failed"), sep="\n  ")
     against = options.prototype.name if options.prototype else "this hub"
     print(f"\n{against}: " + ", ".join(f"{count} {kind}" for kind, count in counts.items()))
-    print(f"the prototype, when the protocol was read: {BASELINE} passed")
+    print(f"with the prototype {PROTOTYPE} of these passed; {FIRST_COUNT} by its own, older count")
     return 0 if counts["passed"] >= options.least else 1
 
 

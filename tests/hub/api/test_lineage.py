@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
+from llmos.hub.database.tables import run_members, runs
 from llmos.hub.repos import changes, content, edits, making
 from llmos.hub.runs.licences import NOT_HERE, NOT_STATED
+from llmos.storage import sha256_hex
 
 if TYPE_CHECKING:
     from tests.hub.conftest import World
@@ -139,3 +141,22 @@ def test_no_licence_is_unknown_and_a_private_source_tells_nothing(world: World) 
     assert [(s["licence"], s["note"]) for s in report["sources"]] == [("", NOT_HERE)]
     seen = licences(world, "acme/m", "alice")["sources"]
     assert [s["licence"] for s in seen] == ["CC-BY-NC-4.0"]
+
+
+def test_data_sets_lead_to_the_runs_whose_ledgers_name_their_cards(world: World) -> None:
+    data = {"card.json": b'{"b": 1,\n "a": 2}'}
+    make(world, "dataset", "acme/d", "license: cc0-1.0", files=data, sharing="federated")
+    run = make(world, "run", "acme/r", "tags: llmos")
+    make(world, "model", "acme/m", "license: mit")
+    card = {"data_card_sha256": sha256_hex(b'{"a":2,"b":1}'), "licence": "CC-BY-NC-4.0"}
+    with world.hub.database.write() as connection:
+        own = {"repo_id": run.id, "updated_at": 0, "model": "Acme/M"}
+        connection.execute(runs.insert(), own)
+        member = {"repo_id": run.id, "name": "north", "card": card}
+        connection.execute(run_members.insert(), member)
+    whole = {("dataset:acme/d", "run:acme/r"), ("run:acme/r", "model:acme/m")}
+    for kind, name in (("datasets", "acme/d"), ("runs", "acme/r"), ("models", "acme/m")):
+        assert pairs(lineage(world, kind, name)) == whole
+    report = licences(world, "acme/m")
+    judged = {source["name"]: bool(source["conflicts"]) for source in report["sources"]}
+    assert judged == {"acme/d": False, "north (acme/r)": True}

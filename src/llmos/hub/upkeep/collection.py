@@ -66,8 +66,9 @@ def collect(hub: Hub, *, grace: int | None = None, dry: bool = False) -> Collect
     if dry:
         _count(hub, marks, before, done)
         return done
-    forget_old_parts(hub, before)
-    done.xorb_bytes = forget_old_xorbs(hub, min(before, now() - XORBS_KEPT))
+    idle = min(before, now() - XORBS_KEPT)
+    forget_old_parts(hub, idle)
+    done.xorb_bytes = forget_old_xorbs(hub, idle)
     _sweep(hub, marks, done)
     _sweep_blobs(hub, before, done)
     _sweep_strays(hub, before, done)
