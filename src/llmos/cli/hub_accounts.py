@@ -3,75 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from llmos.errors import UsageError
+from llmos.cli import hub_tokens
+from llmos.cli.hub_opening import ACTOR, Database, Folder, Org, User, account_named, day, opened_hub
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from llmos.hub.hub import Hub
-
-ACTOR = "llmos hub"  # who did it, in the audit log
-Folder = Annotated[
-    Path | None,
-    typer.Option("--folder", help="Where the hub keeps its data (LLMOS_HUB_FOLDER; hub-data)."),
-]
-Database = Annotated[
-    str | None, typer.Option("--database", metavar="URL", help="The hub's database, if not there.")
-]
-User = Annotated[str, typer.Argument(metavar="USER")]
-Org = Annotated[str, typer.Argument(metavar="ORG")]
 Role = Annotated[str, typer.Argument(help="reader, contributor, maintainer or admin.")]
 
 users = typer.Typer(help="People: add, list, disable, delete.", no_args_is_help=True)
 orgs = typer.Typer(help="Organisations and who is in them.", no_args_is_help=True)
-tokens = typer.Typer(help="Tokens: add, list, revoke.", no_args_is_help=True)
 
 
 def mount(app: typer.Typer) -> None:
     """Put these commands into the group `llmos hub`."""
     app.add_typer(users, name="user")
     app.add_typer(orgs, name="org")
-    app.add_typer(tokens, name="token")
-    app.command("invite")(invite)
-
-
-@contextmanager
-def _hub(folder: Path | None, database: str | None) -> Iterator[Hub]:
-    try:
-        from llmos.hub.server import opened
-        from llmos.hub.settings import from_environment
-    except ImportError as error:
-        raise UsageError(f"{error.name} is missing: pip install 'llmos[hub]'") from error
-    settings = from_environment(folder=folder, database=database)
-    if not settings.database and not (settings.folder / "hub.db").exists():
-        raise UsageError(f"there is no hub in {settings.folder}: llmos hub start makes one")
-    hub = opened(settings)
-    try:
-        yield hub
-    finally:
-        hub.close()
-
-
-def _account(connection: Connection, name: str, kind: str) -> Any:
-    from llmos.hub.accounts.rights import account_row
-
-    row = account_row(connection, name)
-    if row is None or row.kind != kind:
-        raise UsageError(f"there is no {'user' if kind == 'user' else 'organisation'} {name}")
-    return row
-
-
-def _day(at: int | None) -> str:
-    from datetime import UTC, datetime
-
-    return "-" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d}"
+    app.add_typer(hub_tokens.tokens, name="token")
+    app.command("invite")(hub_tokens.invite)
 
 
 def _password(stdin: bool) -> str:
@@ -101,7 +51,7 @@ def add_user(
     given = _password(password_stdin) if password or password_stdin else None
     kept = hashed(checked_password(given, name)) if given is not None else None
     about = checked_profile({"full_name": full_name, "email": email})
-    with _hub(folder, database) as hub, hub.database.write() as connection:
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
         people.make_account(connection, ACTOR, name, admin=admin, password=kept, **about)
     typer.echo(f"{name} is there. Give them a token: llmos hub token add {name}")
 
@@ -113,11 +63,11 @@ def list_users(folder: Folder = None, database: Database = None) -> None:
 
     from llmos.hub.database.tables import accounts
 
-    with _hub(folder, database) as hub, hub.database.read() as connection:
+    with opened_hub(folder, database) as hub, hub.database.read() as connection:
         people = select(accounts).where(accounts.c.kind == "user").order_by(accounts.c.name_key)
         for row in connection.execute(people):
             marks = ["admin"] * row.admin + ["disabled"] * (row.disabled_at is not None)
-            typer.echo("\t".join([row.name, _day(row.created_at), " ".join(marks)]).rstrip())
+            typer.echo("\t".join([row.name, day(row.created_at), " ".join(marks)]).rstrip())
 
 
 @users.command("password")
@@ -132,9 +82,9 @@ def set_user_password(
     """Give a user a new password; their sessions end."""
     from llmos.hub.accounts.sessions import set_password
 
-    with _hub(folder, database) as hub:
+    with opened_hub(folder, database) as hub:
         with hub.database.read() as connection:
-            row = _account(connection, name, "user")
+            row = account_named(connection, name, "user")
         set_password(hub, ACTOR, row, _password(password_stdin))
 
 
@@ -148,8 +98,8 @@ def make_admin(
     """Make a user an admin of the whole hub."""
     from llmos.hub.accounts.standing import set_hub_admin
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        set_hub_admin(connection, ACTOR, _account(connection, name, "user"), not no)
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        set_hub_admin(connection, ACTOR, account_named(connection, name, "user"), not no)
 
 
 @users.command("disable")
@@ -157,8 +107,8 @@ def disable_user(name: User, folder: Folder = None, database: Database = None) -
     """Keep a user out at once: password, tokens and sessions open nothing."""
     from llmos.hub.accounts.standing import disable
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        disable(connection, ACTOR, _account(connection, name, "user"))
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        disable(connection, ACTOR, account_named(connection, name, "user"))
 
 
 @users.command("enable")
@@ -166,8 +116,8 @@ def enable_user(name: User, folder: Folder = None, database: Database = None) ->
     """Let a disabled user in again."""
     from llmos.hub.accounts.standing import enable
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        enable(connection, ACTOR, _account(connection, name, "user"))
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        enable(connection, ACTOR, account_named(connection, name, "user"))
 
 
 @users.command("delete")
@@ -175,8 +125,8 @@ def delete_one_user(name: User, folder: Folder = None, database: Database = None
     """Delete what is known of a user who owns no repositories; the name stays taken."""
     from llmos.hub.accounts.standing import delete_user
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        delete_user(connection, ACTOR, _account(connection, name, "user"))
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        delete_user(connection, ACTOR, account_named(connection, name, "user"))
 
 
 @orgs.command("add")
@@ -190,8 +140,8 @@ def add_org(
     """Add an organisation."""
     from llmos.hub.accounts.organisations import make_organisation
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        maker = _account(connection, admin, "user")
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        maker = account_named(connection, admin, "user")
         make_organisation(connection, maker, name, full_name=full_name)
 
 
@@ -207,14 +157,14 @@ def list_orgs(
     from llmos.hub.accounts.organisations import members_of
     from llmos.hub.database.tables import accounts
 
-    with _hub(folder, database) as hub, hub.database.read() as connection:
+    with opened_hub(folder, database) as hub, hub.database.read() as connection:
         if name is not None:
-            for row in members_of(connection, _account(connection, name, "org").id):
+            for row in members_of(connection, account_named(connection, name, "org").id):
                 typer.echo(f"{row.name}\t{row.role}")
             return
         found = select(accounts).where(accounts.c.kind == "org", accounts.c.disabled_at.is_(None))
         for row in connection.execute(found.order_by(accounts.c.name_key)):
-            typer.echo(f"{row.name}\t{_day(row.created_at)}\t{row.full_name}".rstrip())
+            typer.echo(f"{row.name}\t{day(row.created_at)}\t{row.full_name}".rstrip())
 
 
 @orgs.command("role")
@@ -224,9 +174,9 @@ def set_org_role(
     """Put a user into an organisation, or change the role there."""
     from llmos.hub.accounts.people import set_role
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        row = _account(connection, org, "org")
-        set_role(connection, ACTOR, row, _account(connection, user, "user"), role)
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        row = account_named(connection, org, "org")
+        set_role(connection, ACTOR, row, account_named(connection, user, "user"), role)
 
 
 @orgs.command("remove")
@@ -234,84 +184,6 @@ def remove_from_org(org: Org, user: User, folder: Folder = None, database: Datab
     """Take a user out of an organisation."""
     from llmos.hub.accounts.organisations import remove_member
 
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        row = _account(connection, org, "org")
-        remove_member(connection, ACTOR, row, _account(connection, user, "user"))
-
-
-@tokens.command("add")
-def add_user_token(
-    user: User,
-    scope: Annotated[str, typer.Option("--scope", help="read, write or fineGrained.")] = "write",
-    repo: Annotated[
-        list[str] | None,
-        typer.Option("--repo", metavar="NAME", help="What a fineGrained one writes to; repeat it."),
-    ] = None,
-    label: Annotated[str, typer.Option("--label")] = "default",
-    days: Annotated[int | None, typer.Option("--days", help="Until it expires.")] = None,
-    value: Annotated[
-        str | None, typer.Option("--value", help="A fixed one; in tests only: it can be guessed.")
-    ] = None,
-    folder: Folder = None,
-    database: Database = None,
-) -> None:
-    """Make a token and print it: it is shown this once."""
-    from llmos.hub.accounts.tokens import add_token
-
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        row = _account(connection, user, "user")
-        secret = add_token(
-            connection,
-            ACTOR,
-            row,
-            label=label,
-            scope=scope,
-            repos=repo or [],
-            days=days,
-            value=value,
-        )
-    typer.echo(secret)
-
-
-@tokens.command("list")
-def list_user_tokens(user: User, folder: Folder = None, database: Database = None) -> None:
-    """List a user's tokens: number, label, scope, made, expires, last used."""
-    from llmos.hub.accounts.tokens import tokens_of
-
-    with _hub(folder, database) as hub, hub.database.read() as connection:
-        for row in tokens_of(connection, _account(connection, user, "user").id):
-            days = (_day(row.created_at), _day(row.expires_at), _day(row.used_at))
-            typer.echo("\t".join([str(row.id), row.label, row.scope, *days]))
-
-
-@tokens.command("revoke")
-def revoke_user_token(
-    user: User,
-    number: Annotated[int, typer.Argument(help="As `token list` shows it.")],
-    folder: Folder = None,
-    database: Database = None,
-) -> None:
-    """Withdraw a token: it opens nothing from now on."""
-    from llmos.hub.accounts.tokens import revoke_token
-
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        revoke_token(connection, ACTOR, _account(connection, user, "user"), number)
-
-
-def invite(
-    org: Annotated[str | None, typer.Option("--org", help="Into this organisation too.")] = None,
-    role: Annotated[str, typer.Option("--role", help="The role there.")] = "reader",
-    email: Annotated[str, typer.Option("--email", help="Whom it is for; nothing is sent.")] = "",
-    days: Annotated[int, typer.Option("--days", help="For how long it holds.")] = 7,
-    folder: Folder = None,
-    database: Database = None,
-) -> None:
-    """Make an invitation and print its code: it works once."""
-    from llmos.hub.accounts import invitations
-
-    with _hub(folder, database) as hub, hub.database.write() as connection:
-        row = _account(connection, org, "org") if org else None
-        code = invitations.invite(
-            connection, ACTOR, by=None, org=row, role=role, email=email, days=days
-        )
-    typer.echo(code)
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        row = account_named(connection, org, "org")
+        remove_member(connection, ACTOR, row, account_named(connection, user, "user"))

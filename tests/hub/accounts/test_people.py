@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import argon2
 import pytest
 from sqlalchemy import func, select, update
 
@@ -291,8 +292,6 @@ def test_tokens_are_kept_as_hashes_and_are_their_owners(hub: Any) -> None:
 
 # --- signing in
 def test_older_parameters_are_replaced_when_one_signs_in(hub: Any) -> None:
-    import argon2
-
     alice = _row(hub, "alice")
     weak = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
     _write(

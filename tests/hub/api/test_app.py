@@ -15,6 +15,7 @@ from llmos.hub.api import bodies
 from llmos.hub.api.app import HubApp
 from llmos.hub.api.asking import Ask, answer, lines
 from llmos.hub.api.routing import Need, Route
+from llmos.hub.database.tables import repos
 from llmos.hub.errors import HubError, bad_request
 from llmos.hub.repos import making
 
@@ -316,8 +317,6 @@ def test_an_old_name_of_a_private_repository_leads_nowhere(
     caller, repo = _repo(world, "alice", "alice/data")
     moved = making.move_repo(world.hub, caller, repo, "alice/secret")
     with world.hub.database.write() as connection:
-        from llmos.hub.database.tables import repos
-
         connection.execute(repos.update().where(repos.c.id == moved.id).values(private=True))
     old, none = (ask(app, "GET", f"/alice/{name}/see/main/x") for name in ("data", "none"))
     assert old.comparable() == none.comparable()

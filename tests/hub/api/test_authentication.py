@@ -12,7 +12,7 @@ import argon2
 import pytest
 from sqlalchemy import func, select, update
 
-from llmos.hub.accounts import people, standing, tokens
+from llmos.hub.accounts import passwords, people, standing, tokens
 from llmos.hub.accounts.rights import account_row
 from llmos.hub.api.app import HubApp
 from llmos.hub.api.surface import ROUTES
@@ -266,8 +266,6 @@ def test_an_unknown_name_costs_as_much_as_a_wrong_password(
     app: HubApp, ask: Asks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Told by what is hashed, not by seconds."""
-    from llmos.hub.accounts import passwords
-
     _signed_up(ask, app)
     passwords.matches(None, "warm")
     hashed = []

@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from starlette.testclient import TestClient
 
 from llmos.hub.accounts import devices, standing
 from llmos.hub.accounts.rights import account_row
 from llmos.hub.accounts.sessions import start_session
+from llmos.hub.api.app import HubApp
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import device_logins
 from llmos.hub.errors import HubError
+from llmos.web.routes import WHOLE, error_page
 
 CLIENT = """
 import json, sys
@@ -139,11 +142,6 @@ def test_a_token_cannot_let_a_device_in_only_a_session_can(world: Any, alice: An
 
 @pytest.fixture
 def pages(world: Any) -> Iterator[Any]:
-    from starlette.testclient import TestClient
-
-    from llmos.hub.api.app import HubApp
-    from llmos.web.routes import WHOLE, error_page
-
     yield TestClient(HubApp(world.hub, WHOLE, error_page), follow_redirects=False)
 
 

@@ -84,6 +84,7 @@ def _whole(world: Any, who: Caller, wanted: Wanted, limit: int) -> list[int]:
             ids, after = page(connection, who, wanted, limit, after)
             assert len(ids) <= limit
             found += ids
+            assert len(found) <= NUMBER, "a page comes again"
             if after is None:
                 return found
 

@@ -136,6 +136,8 @@ def test_back_and_forth(world: Any, caller: Any) -> None:
     repo = making.make_repo(world.hub, alice, "model", "acme/a")
     moved = making.move_repo(world.hub, alice, repo, "acme/b")
     back = making.move_repo(world.hub, alice, moved, "acme/a")
+    moved = making.move_repo(world.hub, alice, back, "acme/b")
+    back = making.move_repo(world.hub, alice, moved, "acme/a")
     cased = making.move_repo(world.hub, alice, back, "acme/A")
     assert cased.full_name == "acme/A"
     assert world.ask("GET", "/api/models/acme/b").headers["location"] == "/api/models/acme/A"

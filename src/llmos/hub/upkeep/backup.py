@@ -21,15 +21,16 @@ from llmos.hub.database.tables import blobs
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
 from llmos.hub.upkeep.backup_folder import Manifest, blob_file, write_manifest
+from llmos.hub.upkeep.marking import batches
 from llmos.hub.upkeep.rows import write_rows
 from llmos.storage import (
-    atomic_writer,
     exclusive_lock,
-    fsync_folder,
     require_free_space,
     sha256_file,
     storage_errors,
 )
+
+AT_ONCE = 1000  # files copied between two syncs of the disk
 
 
 def backup(
@@ -60,7 +61,7 @@ def backup(
                 row.sha256: row.size
                 for row in connection.execute(select(blobs.c.sha256, blobs.c.size))
             }
-        _sync(file)
+        os.sync()
         manifest = Manifest(
             made_at=at,
             llmos=__version__,
@@ -90,18 +91,25 @@ def _copy_blobs(
     if not link:
         require_free_space(folder, sum(held[one] for one in wanted), "the backup")
     missing = []
-    folders = set()
-    for sha256 in sorted(wanted):
-        target = blob_file(folder, sha256)
-        with storage_errors(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        good = _linked(hub, sha256, target) if link else False
-        if not good and not _copied(hub, sha256, target):
-            missing.append(sha256)
-        folders.add(target.parent)
-        progress(held[sha256])
-    for one in folders:
-        fsync_folder(one)
+    for some in batches(sorted(wanted), AT_ONCE):
+        copies: list[tuple[Path, Path]] = []
+        for sha256 in some:
+            target = blob_file(folder, sha256)
+            with storage_errors(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)  # one that was cut off
+                if not (link and _linked(hub, sha256, target)):
+                    copy = target.with_name(f"{sha256}.part")
+                    if _copied(hub, sha256, copy):
+                        copies.append((copy, target))
+                    else:
+                        copy.unlink(missing_ok=True)
+                        missing.append(sha256)
+            progress(held[sha256])
+        os.sync()  # one for all: a file has its name only when its bytes are on the disk
+        for copy, target in copies:
+            os.replace(copy, target)
+    os.sync()
     return missing
 
 
@@ -117,32 +125,20 @@ def _linked(hub: Hub, sha256: str, target: Path) -> bool:
     if source is None:
         return False
     try:
-        target.unlink(missing_ok=True)
         os.link(source, target)
-    except OSError:  # another file system: copied
+    except OSError:  # another file system, or not there
         return False
     return True
 
 
-def _copied(hub: Hub, sha256: str, target: Path) -> bool:
+def _copied(hub: Hub, sha256: str, copy: Path) -> bool:
     """Copy a blob, re-hashing it on the way; whether it was good."""
     digest = hashlib.sha256()
     try:
-        with atomic_writer(target) as file:
+        with copy.open("wb") as file:
             for piece in hub.blobs.read(sha256):
                 digest.update(piece)
                 file.write(piece)
-            if digest.hexdigest() != sha256:
-                raise HubError(503, "damaged")
     except HubError:
         return False
-    return True
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    fsync_folder(file.parent)
+    return digest.hexdigest() == sha256

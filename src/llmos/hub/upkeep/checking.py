@@ -19,7 +19,7 @@ from llmos.hub.repos.changes import note_blobs, used_bytes
 from llmos.hub.upkeep.backup_folder import take_blob
 from llmos.hub.upkeep.checking_versions import broken_commits, broken_trees, places_of
 from llmos.hub.upkeep.marking import batches, reach
-from llmos.hub.upkeep.rechecking import damage, note_checked, set_aside
+from llmos.hub.upkeep.rechecking import damage, note_checked, note_damaged, set_aside
 
 HASHERS = 2
 
@@ -146,19 +146,25 @@ def _check_blobs(
     bad: dict[str, str] = {}
     with ThreadPoolExecutor(HASHERS) as pool:
         for rows in _all_blobs(hub):
+            good: list[str] = []
+            healed: list[str] = []
             for row, wrong in zip(rows, pool.map(problem, rows), strict=True):
                 report.blobs += 1
                 report.bytes += row.size
                 if wrong:
                     set_aside(hub, row.sha256)
-                    if repair_from and _taken(hub, repair_from, row.sha256):
-                        report.repaired.append(f"blob {row.sha256} {wrong}: taken from the backup")
-                        wrong = ""
-                    else:
-                        bad[row.sha256] = wrong
+                if wrong and repair_from and _taken(hub, repair_from, row.sha256):
+                    report.repaired.append(f"blob {row.sha256} {wrong}: taken from the backup")
+                    healed.append(row.sha256)
+                elif wrong:
+                    bad[row.sha256] = wrong
                 elif row.state == "damaged":
                     report.repaired.append(f"blob {row.sha256}: good again")
-                _note(hub, row, wrong, rehash)
+                    healed.append(row.sha256)
+                else:
+                    good.append(row.sha256)
+            damaged = {row.sha256: bad[row.sha256] for row in rows if row.sha256 in bad}
+            _note(hub, good if rehash else [], healed, damaged)
     return bad
 
 
@@ -169,21 +175,21 @@ def _taken(hub: Hub, backup: Path, sha256: str) -> bool:
 def _all_blobs(hub: Hub) -> Iterator[list[Row[Any]]]:
     with hub.database.read() as connection:
         names = connection.scalars(select(blobs.c.sha256).order_by(blobs.c.sha256)).all()
-    for some in batches(names, 100):
+    for some in batches(names):
         with hub.database.read() as connection:
             rows = connection.execute(select(blobs).where(blobs.c.sha256.in_(some))).all()
         yield list(rows)
 
 
-def _note(hub: Hub, row: Row[Any], wrong: str, rehash: bool) -> None:
-    healed = row.state == "damaged" and not wrong
-    if not (rehash or wrong or healed):
+def _note(hub: Hub, good: list[str], healed: list[str], damaged: dict[str, str]) -> None:
+    if not (good or healed or damaged):
         return
     with hub.database.write() as connection:
-        note_checked(connection, row.sha256, wrong)
-        if healed:
-            good = {"state": "good", "reason": None}
-            connection.execute(update(blobs).where(blobs.c.sha256 == row.sha256).values(**good))
+        note_checked(connection, [*good, *healed])
+        again = update(blobs).where(blobs.c.sha256.in_(healed), blobs.c.state == "damaged")
+        connection.execute(again.values(state="good", reason=None))
+        for sha256, wrong in damaged.items():
+            note_damaged(connection, sha256, wrong)
 
 
 def _name_places(hub: Hub, report: Report, bad: dict[str, str]) -> None:

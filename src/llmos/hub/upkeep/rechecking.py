@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+from collections.abc import Sequence
 
 from sqlalchemy import Connection, or_, select, update
 
@@ -65,16 +66,24 @@ def recheck_some(hub: Hub, pause: object = None, *, before: int | None = None) -
             .order_by(blobs.c.checked_at)
             .limit(SOME)
         ).all()
+    good: list[str] = []
+    stopped = False
     for row in rows:
         problem = damage(hub, row.sha256, row.size, pause)
         if problem is None:
-            return 0
+            stopped = True
+            break
+        if not problem:
+            good.append(row.sha256)
+            continue
+        log.error("blob %s: %s", row.sha256, problem)
+        set_aside(hub, row.sha256)
         with hub.database.write() as connection:
-            note_checked(connection, row.sha256, problem)
-        if problem:
-            log.error("blob %s: %s", row.sha256, problem)
-            set_aside(hub, row.sha256)
-    return len(rows)
+            note_damaged(connection, row.sha256, problem)
+    if good:
+        with hub.database.write() as connection:
+            note_checked(connection, good)
+    return 0 if stopped else len(rows)
 
 
 def damage(hub: Hub, sha256: str, size: int, pause: object = None) -> str | None:
@@ -95,11 +104,15 @@ def damage(hub: Hub, sha256: str, size: int, pause: object = None) -> str | None
     return "" if digest.hexdigest() == sha256 else "has other bytes than those that were sent"
 
 
-def note_checked(connection: Connection, sha256: str, problem: str) -> None:
-    """Write down that a blob was checked, and what is wrong with it ("": nothing)."""
-    values: dict[str, object] = {"checked_at": now()}
-    if problem:
-        values |= {"state": "damaged", "reason": problem}
+def note_checked(connection: Connection, good: Sequence[str]) -> None:
+    """Write down that these blobs were re-hashed and are good."""
+    same = blobs.c.sha256.in_(good)
+    connection.execute(update(blobs).where(same).values(checked_at=now()))
+
+
+def note_damaged(connection: Connection, sha256: str, problem: str) -> None:
+    """Write down what is wrong with a blob."""
+    values = {"checked_at": now(), "state": "damaged", "reason": problem}
     connection.execute(update(blobs).where(blobs.c.sha256 == sha256).values(**values))
 
 
