@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from llmos.hub.accounts.limits import Limits
 from llmos.hub.database.connection import Database
+from llmos.hub.database.memory import Memory
 from llmos.hub.database.tables import meta
 from llmos.hub.errors import HubError
 from llmos.hub.repos.counting import Downloads
@@ -27,6 +28,7 @@ class Hub:
         """Connect; the tables must be there (`llmos.hub.database.migrate`)."""
         self.settings = settings
         self.database = Database(settings.database_url, threads=settings.threads)
+        self.memory = Memory(self.database)
         self.blobs = open_store(settings)
         self.downloads = Downloads(self.database)
         self.tags = FrequentTags(self.database)
@@ -81,4 +83,5 @@ class Hub:
     def close(self) -> None:
         """Write down what is only in memory, and give the connections back."""
         self.downloads.write()
+        self.memory.close()
         self.database.close()

@@ -15,8 +15,7 @@ from llmos.web.rendering import raw_path, render, viewer_of
 def error_page(hub: Hub, request: Request, error: HubError) -> Response:
     """An error of a page, with what can be done about it; the headers are those of the API."""
     try:
-        with hub.database.read() as connection:
-            caller = caller_of(hub, connection, request)
+        caller = caller_of(hub, request)
     except HubError:  # a wrong token, or a database that does not answer
         caller = NOBODY
     key = f"error.{error.status}"

@@ -99,6 +99,26 @@ def test_a_damaged_blob_is_taken_from_a_backup(hub: Any, world: Any, tmp_path: P
     assert check(hub).sound
 
 
+def test_what_was_quarantined_is_so_again_when_it_is_mended(
+    hub: Any, committed: Any, tmp_path: Path
+) -> None:
+    code = b"cposix\nsystem\n(S'true'\ntR."  # a pickle that runs a command
+
+    def state() -> str:
+        with hub.database.read() as connection:
+            same = select(blobs.c.state).where(blobs.c.sha256 == sha(code))
+            return str(connection.execute(same).scalar())
+
+    committed("alice/m", {"x.pkl": code})
+    assert state() == "quarantined"
+    backup(hub, tmp_path / "backup")
+    harm(hub, code, flip)
+    check(hub)
+    assert state() == "damaged"
+    assert check(hub, repair_from=tmp_path / "backup").damaged == []
+    assert state() == "quarantined"
+
+
 def test_a_blob_damaged_in_the_backup_too_is_not_taken(hub: Any, tmp_path: Path) -> None:
     backup(hub, tmp_path / "backup")
     for path in (tmp_path / "backup" / "blobs").rglob(sha(b"own")):

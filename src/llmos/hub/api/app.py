@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote
 
 from pydantic import ValidationError
-from sqlalchemy import Connection
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -28,7 +27,7 @@ from llmos.hub.api.permission import check_right, check_sender
 from llmos.hub.api.routing import SAFE, Match, Need, Route, Router
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
-from llmos.hub.repos.finding import repo_for
+from llmos.hub.repos.finding import find_repo
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", re.ASCII)
 log = logging.getLogger("llmos.hub")
@@ -140,27 +139,26 @@ class HubApp:
     def _admitted(self, request: Request, match: Match) -> Ask | Response:
         """What is asked, by whom, with the right to it: all that can be said without the body."""
         ask = Ask(self.hub, request, match)
-        with self.hub.database.read() as connection:
-            try:
-                if match.route.needs != Need.SIGNED:  # there the header may be another's token
-                    ask.caller = caller_of(self.hub, connection, request)
-            finally:
-                check_rate(self.hub, request, ask.caller)  # wrong tokens count as well
-            request.state.account = ask.caller.name
-            if match.repo_at >= 0:
-                moved = self._find_repo(ask, connection)
-                if moved is not None:
-                    return moved
-            check_right(ask, connection)
+        try:
+            if match.route.needs != Need.SIGNED:  # there the header may be another's token
+                ask.caller = caller_of(self.hub, request)
+        finally:
+            check_rate(self.hub, request, ask.caller)  # wrong tokens count as well
+        request.state.account = ask.caller.name
+        if match.repo_at >= 0:
+            moved = self._find_repo(ask)
+            if moved is not None:
+                return moved
+        check_right(ask)
         return ask
 
-    def _find_repo(self, ask: Ask, connection: Connection) -> Response | None:
+    def _find_repo(self, ask: Ask) -> Response | None:
         """Put the repository that the path names, and the right to it, into `ask`; an old name in
         a request that only reads is redirected to the new one."""
         values = ask.match.values
         name = values["name"]
         asked = f"{values['owner']}/{name}" if "owner" in values else name
-        row, right = repo_for(connection, ask.caller, ask.match.kind, asked)
+        row, right = find_repo(self.hub, ask.caller, ask.match.kind, asked)
         ask.repo_row, ask.right = row, right
         if row.full_name != asked and ask.request.method in SAFE:
             query = ask.request.scope["query_string"].decode("latin-1")

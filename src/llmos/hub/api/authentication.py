@@ -1,7 +1,8 @@
 """Who is asking: a token in the Authorization header, or a browser's session cookie.
 
-Nothing is remembered between two requests: a token that is withdrawn, by whatever process, opens
-nothing from the next request on. One statement finds the account and its roles.
+A token that is withdrawn, by whatever process, opens nothing from the next request on: what is
+remembered of it is forgotten with any change of the database. One statement finds the account and
+its roles.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -51,15 +54,15 @@ _BY_SESSION: Select[tuple[object, ...]] = (
 )
 
 
-def caller_of(hub: Hub, connection: Connection, request: Request) -> Caller:
+def caller_of(hub: Hub, request: Request) -> Caller:
     """The caller. Raises `HubError` 401 for a token that is wrong, expired or withdrawn, or whose
     owner is disabled; a cookie of that kind means nobody."""
     header = request.headers.get("authorization")
     token = _token(header) if header else None
     if token is not None:
-        return _by_token(hub, connection, token)
+        return _by_token(hub, token)
     cookie = session_code(hub, request)
-    return _by_session(connection, cookie) if cookie else NOBODY
+    return _by_session(hub, cookie) if cookie else NOBODY
 
 
 def _token(header: str) -> str | None:
@@ -74,8 +77,17 @@ def _token(header: str) -> str | None:
     return None
 
 
-def _by_token(hub: Hub, connection: Connection, token: str) -> Caller:
-    rows = connection.execute(_BY_TOKEN, {"secret": fingerprint(token)}).all()
+def _rows(hub: Hub, query: Select[tuple[object, ...]], secret: str) -> Sequence[Row[Any]]:
+    asked = {"secret": fingerprint(secret)}
+
+    def look(connection: Connection) -> Sequence[Row[Any]]:
+        return connection.execute(query, asked).all()
+
+    return hub.memory.read((query is _BY_TOKEN, asked["secret"]), look)
+
+
+def _by_token(hub: Hub, token: str) -> Caller:
+    rows = _rows(hub, _BY_TOKEN, token)
     row = rows[0] if rows else None
     at = now()
     expired = row is not None and row.expires_at is not None and row.expires_at <= at
@@ -102,8 +114,8 @@ def _note_use(hub: Hub, token_id: int, at: int) -> None:
         log.warning("the use of a token was not noted: %s", error)
 
 
-def _by_session(connection: Connection, cookie: str) -> Caller:
-    rows = connection.execute(_BY_SESSION, {"secret": fingerprint(cookie)}).all()
+def _by_session(hub: Hub, cookie: str) -> Caller:
+    rows = _rows(hub, _BY_SESSION, cookie)
     row = rows[0] if rows else None
     if row is None or row.expires_at <= now() or row.disabled_at is not None:
         return NOBODY

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection
-
 from llmos.hub.accounts.profiles import active_account
 from llmos.hub.accounts.rights import ROLES, Right, role_in
 from llmos.hub.api.asking import Ask
@@ -16,7 +14,7 @@ from llmos.hub.errors import HubError, forbidden, unauthorized
 READ_ONLY = "This token is for reading only: use one that may write"
 
 
-def check_right(ask: Ask, connection: Connection) -> None:
+def check_right(ask: Ask) -> None:
     """Raise `HubError` 401 or 403 unless the caller holds the right that the route names."""
     needs, caller = ask.match.route.needs, ask.caller
     if isinstance(needs, Right):
@@ -28,7 +26,8 @@ def check_right(ask: Ask, connection: Connection) -> None:
     if needs == Need.SIGNED_IN:
         return
     if needs == Need.ORG_MEMBER or needs == Need.ORG_ADMIN:
-        ask.org_row = active_account(connection, ask.value("org"), "org")
+        with ask.hub.database.read() as connection:
+            ask.org_row = active_account(connection, ask.value("org"), "org")
         role = role_in(caller, ask.org_row.id)
         if role is None or (needs == Need.ORG_ADMIN and role != ROLES[-1]):
             who = "admins" if needs == Need.ORG_ADMIN else "members"

@@ -24,8 +24,10 @@ _BY_OLD_NAME = (
 def find_repo(hub: Hub, caller: Caller, kind: str, name: str) -> tuple[Row[Any], Right]:
     """The repository of that name (any case of letters, or a name it once had) and what the caller
     may do with it, READ or more. Raises `HubError`, the same for missing and private ones."""
-    with hub.database.read() as connection:
-        return repo_for(connection, caller, kind, name)
+    who = (caller.id, caller.admin, caller.scope, caller.repos)  # the rest is in the database
+    return hub.memory.read(
+        ("repo", who, kind, name), lambda connection: repo_for(connection, caller, kind, name)
+    )
 
 
 def repo_for(

@@ -20,6 +20,7 @@ from llmos.hub.upkeep.backup_folder import take_blob
 from llmos.hub.upkeep.checking_versions import broken_commits, broken_trees, places_of
 from llmos.hub.upkeep.marking import batches, reach
 from llmos.hub.upkeep.rechecking import damage, note_checked, note_damaged, set_aside
+from llmos.hub.uploads import landing
 
 HASHERS = 2
 
@@ -184,12 +185,22 @@ def _all_blobs(hub: Hub) -> Iterator[list[Row[Any]]]:
 def _note(hub: Hub, good: list[str], healed: list[str], damaged: dict[str, str]) -> None:
     if not (good or healed or damaged):
         return
+    looked_at = {sha256: _looked_at(hub, sha256) for sha256 in healed}
     with hub.database.write() as connection:
         note_checked(connection, [*good, *healed])
-        again = update(blobs).where(blobs.c.sha256.in_(healed), blobs.c.state == "damaged")
-        connection.execute(again.values(state="good", reason=None))
+        for sha256, landed in looked_at.items():
+            landing.record(connection, sha256, landed)  # good, or to be kept back as before
         for sha256, wrong in damaged.items():
             note_damaged(connection, sha256, wrong)
+
+
+def _looked_at(hub: Hub, sha256: str) -> landing.Landed:
+    with hub.staged() as staged:
+        for piece in hub.blobs.read(sha256):
+            staged.write(piece)
+        staged.sync()
+        with staged.path.open("rb") as file:
+            return landing.inspect(file, staged.size)
 
 
 def _name_places(hub: Hub, report: Report, bad: dict[str, str]) -> None:

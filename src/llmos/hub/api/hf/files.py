@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from urllib.parse import quote
 
+from sqlalchemy import Connection
 from starlette.responses import RedirectResponse, Response
 
 from llmos.hub.accounts.rights import Right
@@ -13,7 +14,8 @@ from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Route
 from llmos.hub.errors import entry_not_found
 from llmos.hub.git import trees, versions
-from llmos.hub.repos.delivery import deliver
+from llmos.hub.git.entries import Entry
+from llmos.hub.repos.delivery import Delivery, deliver
 
 COUNTED = ("config.json", "README.md")  # a GET of one of these is a download of the repository
 KIND = "application/octet-stream"
@@ -24,17 +26,21 @@ def send_file(ask: Ask) -> Response:
 
     No file runs in a browser as a page of the hub: its kind says nothing, and it is sandboxed.
     """
-    path = ask.value("path")
-    with ask.hub.database.read() as connection:
-        commit = versions.resolve(connection, ask.repo.id, ask.value("rev"))
+    path, revision = ask.value("path"), ask.value("rev")
+
+    def look(connection: Connection) -> tuple[str, Entry, Delivery]:
+        commit = versions.resolve(connection, ask.repo.id, revision)
         entry = trees.find(connection, commit.tree, path)
         if entry is None or entry.directory:
             raise entry_not_found(path, commit.oid)
-        file = deliver(ask.hub, connection, path, entry, ask.right)
+        return commit.oid, entry, deliver(ask.hub, connection, path, entry, ask.right)
+
+    asked = ("file", ask.repo.id, revision, path, ask.right)
+    commit, entry, file = ask.hub.memory.read(asked, look)
     name = posixpath.basename(path)
     etag = f'"{entry.key if entry.lfs else entry.oid}"'
     headers = {
-        "X-Repo-Commit": commit.oid,
+        "X-Repo-Commit": commit,
         "Accept-Ranges": "bytes",
         "ETag": etag,
         "Cache-Control": "private, no-cache",
