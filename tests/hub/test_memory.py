@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, select
 
 from llmos.hub.database.tables import meta
@@ -69,3 +70,22 @@ def test_a_token_taken_back_opens_nothing_at_once(world: Any) -> None:
         other.execute("delete from tokens")
     other.close()
     assert world.ask("GET", "/api/whoami-v2", "bob").status_code == 401
+
+
+def test_what_is_kept_has_a_limit(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = world.hub.memory
+    monkeypatch.setattr("llmos.hub.database.memory.ROOM", 4 << 20)
+    looked = []
+
+    def look(connection: Connection) -> bytes:
+        looked.append(1)
+        return bytes(900_000)
+
+    for number in range(20):
+        memory.read(number, look, len)
+    assert memory._bytes <= 4 << 20
+    before = len(looked)
+    memory.read(19, look, len)
+    assert len(looked) == before  # the newest is there
+    memory.read("large", lambda _: bytes(2 << 20), len)
+    assert memory._bytes <= 4 << 20

@@ -150,6 +150,7 @@ class _FullFile:
         return getattr(self._file, name)
 
 
+@pytest.mark.skipif("LLMOS_TEST_DATABASE" in os.environ, reason="about SQLite")
 def test_a_database_that_cannot_grow_is_507_and_goes_on_when_it_can(world: Any) -> None:
     # SQLite is told the greatest number of pages: the same error as that of a full disk.
     with world.hub.database.engine.connect() as connection:

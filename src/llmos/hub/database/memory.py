@@ -17,7 +17,9 @@ from sqlalchemy import Connection
 from llmos.hub.database.connection import Database
 
 T = TypeVar("T")
-MOST = 20_000  # answers that are kept
+ROOM = 32 << 20  # bytes of answers that are kept, about
+EACH = 2_000  # that a row or an entry takes, about
+LARGEST = 1 << 20  # a larger answer is not kept
 
 
 class Memory:
@@ -33,10 +35,19 @@ class Memory:
         self._lock = threading.Lock()
         self._version = -1
         self._held: dict[Hashable, Any] = {}
+        self._bytes = 0
 
-    def read(self, asked: Hashable, look: Callable[[Connection], T]) -> T:
-        """What `look` finds in the database. It must only read, and `asked` must say all that its
-        answer depends on beside the database. What it raises is not remembered."""
+    def read(
+        self,
+        asked: Hashable,
+        look: Callable[[Connection], T],
+        size: Callable[[T], int] = lambda _: EACH,
+    ) -> T:
+        """What `look` finds in the database; `size` tells how many bytes that takes.
+
+        It must only read, and `asked` must say all that its answer depends on beside the database.
+        What it raises is not remembered.
+        """
         if self._watch is None:
             with self._database.read() as connection:
                 return look(connection)
@@ -48,18 +59,26 @@ class Memory:
         with self._database.read() as connection:
             found = look(connection)
         with self._lock:
-            if version == self._version and len(self._held) < MOST:
+            taken = size(found)
+            if version == self._version and taken < LARGEST:
+                if self._bytes + taken > ROOM:
+                    self._forget()
                 self._held[asked] = found
+                self._bytes += taken
         return found
 
     def _now(self) -> int:
         """The file's version; what was remembered of an older one is dropped."""
         assert self._watch is not None
         (version,) = self._watch.execute("PRAGMA data_version").fetchone()
-        if version != self._version or len(self._held) >= MOST:
-            self._held.clear()
+        if version != self._version:
+            self._forget()
             self._version = version
         return int(version)
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._bytes = 0
 
     def close(self) -> None:
         """Let go of the file."""

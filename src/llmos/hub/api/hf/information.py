@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import orjson
+from sqlalchemy import Connection
 from starlette.responses import Response
 
 from llmos.hub.accounts.rights import Right
-from llmos.hub.api.asking import Ask, answer, done
+from llmos.hub.api.asking import Ask, done
 from llmos.hub.api.hf.describing import TOLD, describe
 from llmos.hub.api.hf.queries import fields_from
 from llmos.hub.api.routing import Route
@@ -15,14 +17,17 @@ from llmos.hub.repos.information import security
 
 def tell(ask: Ask) -> Response:
     """A repository at a revision (main, if none is named)."""
-    repo = ask.repo
     fields, named = fields_from(ask, TOLD | {"siblings"})
-    with ask.hub.database.read() as connection:
-        commit = versions.resolve(connection, repo.id, ask.match.values.get("rev") or repo.head)
+    who = (ask.caller.id, ask.caller.admin, ask.caller.scope, ask.caller.repos, ask.right)
+    revision = ask.match.values.get("rev") or ask.repo.head
+    asked = ("told", who, ask.repo.id, revision, ask.request.scope["query_string"])
+
+    def look(connection: Connection) -> tuple[bytes, str]:
+        commit = versions.resolve(connection, ask.repo.id, revision)
         told = describe(
             connection,
             ask.caller,
-            repo,
+            ask.repo,
             fields,
             root=commit.tree,
             sizes=ask.query_true("blobs") or ask.query_true("files_metadata"),
@@ -31,8 +36,11 @@ def tell(ask: Ask) -> Response:
         if "sha" in fields:
             told["sha"] = commit.oid
         if ask.query_true("securityStatus") and ask.right >= Right.CONTENT:
-            told["securityRepoStatus"] = security(connection, repo, commit.tree)
-    return answer(told, headers={"X-Repo-Commit": commit.oid})
+            told["securityRepoStatus"] = security(connection, ask.repo, commit.tree)
+        return orjson.dumps(told), commit.oid
+
+    body, commit = ask.hub.memory.read(asked, look, lambda told: 1000 + len(told[0]))
+    return Response(body, headers={"X-Repo-Commit": commit}, media_type="application/json")
 
 
 def may(ask: Ask) -> Response:
