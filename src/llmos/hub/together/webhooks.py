@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from llmos.hub.accounts.rights import Right, right_on
 from llmos.hub.database.connection import now
@@ -97,19 +97,22 @@ def tell_discussion(
     _queue(connection, hooks, repo, action, scope, about)
 
 
+_WATCHED = select(webhook_watches.c.webhook_id).where(
+    or_(
+        (webhook_watches.c.name_key == bindparam("repo"))
+        & (webhook_watches.c.kind == bindparam("kind")),
+        (webhook_watches.c.name_key == bindparam("owner"))
+        & webhook_watches.c.kind.in_(["user", "org"]),
+    )
+)
+_WATCHING = select(webhooks).where(webhooks.c.disabled.is_(False), webhooks.c.id.in_(_WATCHED))
+
+
 def _watching(connection: Connection, repo: Row[Any], domain: str) -> list[Row[Any]]:
     """The webhooks that watch this repository or its owner, of people who may see it."""
     owner = repo.name_key.rpartition("/")[0]
-    watched = (webhook_watches.c.name_key == repo.name_key) & (webhook_watches.c.kind == repo.kind)
-    if owner:
-        kinds = webhook_watches.c.kind.in_(["user", "org"])
-        watched |= (webhook_watches.c.name_key == owner) & kinds
-    hooks = connection.execute(
-        select(webhooks).where(
-            webhooks.c.disabled.is_(False),
-            webhooks.c.id.in_(select(webhook_watches.c.webhook_id).where(watched)),
-        )
-    ).all()
+    asked = {"repo": repo.name_key, "kind": repo.kind, "owner": owner or None}
+    hooks = connection.execute(_WATCHING, asked).all()
     told = [hook for hook in hooks if domain in hook.domains]
     if not told:
         return []
