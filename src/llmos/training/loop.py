@@ -20,6 +20,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from llmos.data.batches import Batch, Batches
+from llmos.device import give_back_memory
 from llmos.errors import ProtocolError, TrainingError
 from llmos.models.arrays import Vector, copy_into, flatten, get_weights, set_weights, to_numpy
 from llmos.models.speedups import speed_up
@@ -31,6 +32,8 @@ from llmos.training.schedules import learning_rate_factor
 
 T = TypeVar("T")
 
+TRIM_EVERY = 32
+"""Steps between two returns of empty memory to the system."""
 MOST_SKIPPED = 20
 """So many steps in a row without a finite loss end the training whatever the recipe says."""
 
@@ -157,6 +160,8 @@ class Trainer:
             for optimizer in self.optimizers:
                 optimizer.zero_grad()
             self.step += 1
+            if self.step % TRIM_EVERY == 0:
+                give_back_memory()
         if not values:
             return StepsReport(0.0, 0, 0, time.perf_counter() - started)
         means = self._means(torch.stack(values), skipped)
