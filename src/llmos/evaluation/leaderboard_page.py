@@ -50,7 +50,9 @@ def page(board: Leaderboard, title: str = "Leaderboard") -> str:
         *_contents(board.tables),
     ]
     for (task, dataset), tables in groupby(board.tables, lambda one: (one.task, one.dataset)):
-        body.append(f'<h2 id="{_anchor(task, dataset)}">{escape(_words(task))}: {escape(dataset)}</h2>')
+        body.append(
+            f'<h2 id="{_anchor(task, dataset)}">{escape(_words(task))}: {escape(dataset)}</h2>'
+        )
         body += [_table(table) for table in tables]
     if board.refused:
         lines = (f"<li>{escape(reason)}</li>" for reason in board.refused.values())
