@@ -1,0 +1,1 @@
+"""Joint runs, signed results, members' contributions, licences and lineage."""
