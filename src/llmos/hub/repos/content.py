@@ -16,6 +16,7 @@ from llmos.hub.git.objects import blob_id, pointer
 from llmos.hub.hub import Hub
 from llmos.hub.storage.staging import Arrived, staged_bytes
 from llmos.hub.uploads import landing
+from llmos.hub.uploads.existing import held_here
 
 AT_ONCE = 500  # values of one statement
 _COMMITTED = (
@@ -73,18 +74,11 @@ def large_entries(connection: Connection, repo_id: int, wanted: Iterable[str]) -
     Raises `HubError` 400 when one was not: a sha256 alone opens nothing.
     """
     names = sorted(set(wanted))
-    found: dict[str, Entry] = {}
-    for start in range(0, len(names), AT_ONCE):
-        rows = connection.execute(
-            select(blobs.c.sha256, blobs.c.size)
-            .join(repo_blobs, repo_blobs.c.sha256 == blobs.c.sha256)
-            .where(
-                repo_blobs.c.repo_id == repo_id,
-                repo_blobs.c.sha256.in_(names[start : start + AT_ONCE]),
-            )
-        )
-        for sha256, size in rows:
-            found[sha256] = Entry("lfs", blob_id(pointer(sha256, size)), size, sha256)
+    sizes = held_here(connection, repo_id, names)
+    found = {
+        sha256: Entry("lfs", blob_id(pointer(sha256, size)), size, sha256)
+        for sha256, size in sizes.items()
+    }
     for name in names:
         if name not in found:
             raise bad_request(f"LFS object {name[:80]} was not uploaded to this repository")
