@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-
-_C = ctypes.CDLL(None)
 
 
 def share_cores() -> None:
@@ -16,17 +13,6 @@ def share_cores() -> None:
     A value that the user has set stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-
-
-def give_back_memory() -> None:
-    """Return the pages that the C library holds empty to the system; nothing without glibc.
-
-    Batches of ever other sizes leave gaps between what lives on, so that a training of 3 million
-    parameters grew by some 6 MB a step to 9 GB (docs/log.md). It takes some milliseconds.
-    """
-    trim = getattr(_C, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def default_device() -> str:

@@ -20,10 +20,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from llmos.data.batches import Batch, Batches
-from llmos.device import give_back_memory
 from llmos.errors import ProtocolError, TrainingError
 from llmos.models.arrays import Vector, copy_into, flatten, get_weights, set_weights, to_numpy
-from llmos.models.speedups import speed_up
+from llmos.models.speedups import give_back_memory, speed_up
 from llmos.recipe import TrainingSection
 from llmos.training.objectives.objective import Objective
 from llmos.training.optimizers import OPTIMIZERS
@@ -32,7 +31,7 @@ from llmos.training.schedules import learning_rate_factor
 
 T = TypeVar("T")
 
-TRIM_EVERY = 32
+TRIM_EVERY = 128
 """Steps between two returns of empty memory to the system."""
 MOST_SKIPPED = 20
 """So many steps in a row without a finite loss end the training whatever the recipe says."""
