@@ -330,8 +330,9 @@ def test_llmos_own_server(tiny: Callable[[str], Path]) -> None:
         marked = Decoding(max_new_tokens=4, watermark=True, temperature=1.0, seed=2)
         many = [engine.write([Request(prompt="x", decoding=marked)])[0].text for _ in range(2)]
         assert remote.write([Request(prompt="x", decoding=marked)])[0].text == many[0] == many[1]
-        with pytest.raises(UnsupportedError):
-            remote.likelihoods([("a", " b")])
+        (likely,), (same,) = (one.likelihoods([("a", " b")]) for one in (remote, engine))
+        assert (likely.tokens, likely.is_greedy) == (same.tokens, same.is_greedy)
+        assert likely.logprob == pytest.approx(same.logprob, abs=1e-4)
         with pytest.raises(UnsupportedError):
             remote.write([Request(messages=({"role": "user", "content": "x"},))])
     finally:
