@@ -11,7 +11,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from llmos.errors import ModelError, UsageError
-from llmos.models.engines.adapters import AdaptedEngine
+from llmos.models.engines.adapted_engine import AdaptedEngine
 from llmos.models.engines.engine import Decoding, Request, UnsupportedError
 from llmos.models.engines.transformers_engine import TransformersEngine
 from llmos.serving.opening import open_all

@@ -13,7 +13,8 @@ import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from llmos.models.engines.engine import Piece, TokenLogprob
+from llmos.models.engines.engine import Piece
+from llmos.models.engines.submitting import joined
 from llmos.serving.errors import told
 from llmos.serving.reading import Reader
 
@@ -79,14 +80,7 @@ async def whole_answer(form: Form, readers: Sequence[Reader], prompts: int) -> d
 
 async def all_of(reader: Reader) -> Piece:
     """A text as one piece."""
-    text: list[str] = []
-    logprobs: list[TokenLogprob] = []
-    async for piece in reader.pieces():
-        text.append(piece.text)
-        logprobs += piece.logprobs
-    return Piece(
-        "".join(text), tuple(logprobs), piece.finish, piece.prompt_tokens, piece.new_tokens
-    )
+    return joined([piece async for piece in reader.pieces()])
 
 
 async def stream(

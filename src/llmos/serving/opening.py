@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmos.errors import ModelError, UsageError
-from llmos.models.engines.adapters import CONFIG, AdaptedEngine, is_adapter
+from llmos.models.engines.adapted_engine import AdaptedEngine
+from llmos.models.engines.adapters import CONFIG, is_adapter
 from llmos.models.engines.engine import Engine
 from llmos.models.engines.local import LocalEngine
 from llmos.models.engines.opening import is_ctranslate2, is_url, open_engine

@@ -10,21 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from llmos.errors import ModelError
-from llmos.models.engines.engine import Kind, Piece, Request, UnsupportedError
+from llmos.models.engines.engine import UnsupportedError
 from llmos.models.engines.networks import PROBE, TOLERANCE, Network, causal
 from llmos.models.folders import quietly
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from llmos.models.engines.scheduler import Deliver, Text
-    from llmos.models.engines.transformers_engine import TransformersEngine
 
 CONFIG = "adapter_config.json"
 Place = tuple[int, str]
@@ -156,93 +152,3 @@ def _compare(whole: Any, adapter: Adapter, network: Network, folder: Path) -> No
 
 _ROUGH = 0.1
 """As `TOLERANCE`, of bf16 (8 bits) after many layers: tells a wrong map from a rounded one."""
-
-
-class AdaptedEngine:
-    """The model that an adapter makes of the one that `base` serves. See `engine.Engine`.
-
-    It writes in the steps of its base. What is read rather than written needs the merged model.
-    """
-
-    def __init__(self, base: TransformersEngine, folder: Path | str) -> None:
-        self._base, self.name = base, str(folder)
-        self._adapter = base.adapter(Path(folder))
-        self.kind: Kind = base.kind
-        self.context_length = base.context_length
-        self.labels: tuple[str, ...] = ()
-
-    def submit(self, request: Request, deliver: Deliver) -> Text:
-        return self._base.submit(request, deliver, self._adapter)
-
-    def stream(self, request: Request) -> Iterator[Piece]:
-        yield from streamed(self.submit, request)
-
-    def write(self, requests: Sequence[Request]) -> list[Piece]:
-        return written(self.submit, requests)
-
-    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> NoReturn:
-        self._refuse()
-
-    def classify(self, texts: Sequence[str]) -> NoReturn:
-        self._refuse()
-
-    def spans(self, pairs: Sequence[tuple[str, str]]) -> NoReturn:
-        self._refuse()
-
-    def embed(self, texts: Sequence[str]) -> NoReturn:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise UnsupportedError(f"{self.name} is an adapter, which writes: merge it to do this")
-
-    def count_tokens(self, text: str) -> int:
-        return self._base.count_tokens(text)
-
-
-Submit = Callable[[Request, "Deliver"], "Text"]
-_AT_ONCE = 256
-"""Texts that one call has waiting: fewer than may wait."""
-
-
-def streamed(submit: Submit, request: Request) -> Iterator[Piece]:
-    """The pieces of one text, as they come; closing the iterator ends the writing."""
-    pieces: SimpleQueue[Piece | ModelError] = SimpleQueue()
-    text = submit(request, pieces.put)
-    try:
-        while True:
-            piece = pieces.get()
-            if isinstance(piece, ModelError):
-                raise piece
-            yield piece
-            if piece.finish:
-                return
-    finally:
-        text.cancel()
-
-
-def written(submit: Submit, requests: Sequence[Request]) -> list[Piece]:
-    """The texts of many requests, all of which are begun before the first is waited for."""
-    found: list[Piece] = []
-    for start in range(0, len(requests), _AT_ONCE):
-        begun: list[SimpleQueue[Piece | ModelError]] = []
-        for request in requests[start : start + _AT_ONCE]:
-            begun.append(SimpleQueue())
-            submit(request, begun[-1].put)
-        found += [_joined(pieces) for pieces in begun]
-    return found
-
-
-def _joined(pieces: SimpleQueue[Piece | ModelError]) -> Piece:
-    texts: list[str] = []
-    logprobs: list[Any] = []
-    while True:
-        piece = pieces.get()
-        if isinstance(piece, ModelError):
-            raise piece
-        texts.append(piece.text)
-        logprobs += piece.logprobs
-        if piece.finish:
-            whole = "".join(texts)
-            return Piece(
-                whole, tuple(logprobs), piece.finish, piece.prompt_tokens, piece.new_tokens
-            )

@@ -49,7 +49,7 @@ class Network(Protocol):
         ids: torch.Tensor,
         positions: torch.Tensor,
         attend: Attend,
-        add: Add | None = None,
+        add: Add = nothing,
     ) -> torch.Tensor:
         """ids and positions: (N,) -> (N, D), what the last layer puts out."""
         ...
@@ -144,9 +144,8 @@ class GPT2Network:
         ids: torch.Tensor,
         positions: torch.Tensor,
         attend: Attend,
-        add: Add | None = None,
+        add: Add = nothing,
     ) -> torch.Tensor:
-        add = add or nothing
         linear, norm = functional.linear, functional.layer_norm
         x = self.words[ids] + self.places[positions]
         shape = (x.shape[-1],)
@@ -215,9 +214,8 @@ class LlamaNetwork:
         ids: torch.Tensor,
         positions: torch.Tensor,
         attend: Attend,
-        add: Add | None = None,
+        add: Add = nothing,
     ) -> torch.Tensor:
-        add = add or nothing
         linear, norm = functional.linear, functional.rms_norm
         x = self.words[ids]
         shape = (x.shape[-1],)
@@ -274,9 +272,9 @@ class AnyNetwork:
         ids: torch.Tensor,
         positions: torch.Tensor,
         attend: Attend,
-        add: Add | None = None,
+        add: Add = nothing,
     ) -> torch.Tensor:
-        assert add is None, "adapters are served over networks that are written out"
+        assert add is nothing, "adapters are served over networks that are written out"
         found = self.model.base_model(
             input_ids=ids[None],
             position_ids=positions[None],

@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
 from llmos.models.engines.adapters import Adapter, Added
-from llmos.models.engines.networks import Network, attend_causally
+from llmos.models.engines.networks import Network, attend_causally, nothing
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -95,7 +95,6 @@ class DecoderSlots:
         places = [place for place, _ in running]
         ids = [tokens[key] for _, key in running]
         positions = [self._lengths[key] for _, key in running]
-        keys = [key for _, key in running]  # of each row
         parts: list[tuple[int, int, int]] = []  # place, from, until
         ends, told = list(range(len(ids))), [key for _, key in running]
         for place, key in enumerate(self._order):
@@ -106,7 +105,6 @@ class DecoderSlots:
             parts.append((place, start, stop))
             ids += prompt[start:stop]
             positions += range(start, stop)
-            keys += [key] * (stop - start)
             self._lengths[key] = stop
             if stop == len(prompt):
                 del self._unread[key]
@@ -117,17 +115,20 @@ class DecoderSlots:
         if not ids:
             return [], torch.empty(0, 0)
         attend = _Attention(self, places, positions[: len(places)], parts)
+        added = self._added([key for _, key in running], parts) if self._adapters else nothing
         rows = self._tensor(ids), self._tensor(positions)
-        hidden = self.network.hidden(*rows, attend, self._added(keys))
+        hidden = self.network.hidden(*rows, attend, added)
         if not ends:
             return [], torch.empty(0, 0)
         last = hidden if len(ends) == len(ids) else hidden[self._tensor(ends)]
         return told, self.network.logits(last).cpu()
 
-    def _added(self, keys: Sequence[int]) -> Added | None:
-        if not self._adapters:
-            return None
-        return Added([self._adapters.get(key) for key in keys], self.device)
+    def _added(self, running: Sequence[int], parts: Sequence[tuple[int, int, int]]) -> Added:
+        """What the rows of running texts, and of parts of prompts behind them, get added."""
+        rows = [self._adapters.get(key) for key in running]
+        for place, start, stop in parts:
+            rows += [self._adapters.get(self._order[place])] * (stop - start)
+        return Added(rows, self.device)
 
     def _tensor(self, values: Sequence[int]) -> torch.Tensor:
         return torch.tensor(values, device=self.device)

@@ -15,7 +15,7 @@ import torch
 
 from llmos.errors import UsageError
 from llmos.models.engines import reading, writing
-from llmos.models.engines.adapters import Adapter, load_adapter, streamed, written
+from llmos.models.engines.adapters import Adapter, load_adapter
 from llmos.models.engines.engine import Decoding, Piece, Request, TokenLogprob, UnsupportedError
 from llmos.models.engines.grammar import Grammars
 from llmos.models.engines.local import LocalEngine
@@ -23,6 +23,7 @@ from llmos.models.engines.networks import network_of
 from llmos.models.engines.sampling import Sampler
 from llmos.models.engines.scheduler import Deliver, Scheduler, Text
 from llmos.models.engines.slots import DecoderSlots, Seq2SeqSlots, Slots
+from llmos.models.engines.submitting import streamed, written
 from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.watermark import watermark
 
