@@ -189,12 +189,18 @@ def commits(repo: str, client: int) -> Callable[[], Iterator[bytes]]:
     return make
 
 
+def hub_and_prototype(stack: ExitStack, folder: Path, options: argparse.Namespace) -> list[Server]:
+    """The hub, and the other one where it is named."""
+    servers = [hub_in(stack, folder / "hub")]
+    if options.prototype:
+        servers.append(prototype_in(stack, folder / "prototype", options.prototype))
+    return servers
+
+
 def small(folder: Path, options: argparse.Namespace) -> None:
     seconds = 1.0 if options.quick else 4.0
     with ExitStack() as stack:
-        servers = [hub_in(stack, folder / "hub")]
-        if options.prototype:
-            servers.append(prototype_in(stack, folder / "prototype", options.prototype))
+        servers = hub_and_prototype(stack, folder, options)
         for server in servers:
             make_repo(server, "s")
             server.ask("POST", "/api/models/root/s/commit/main", commit_body({"a.txt": b"a"}))
@@ -217,9 +223,7 @@ def small(folder: Path, options: argparse.Namespace) -> None:
 def uploads(folder: Path, options: argparse.Namespace) -> None:
     mib = 64 if options.quick else 256
     with ExitStack() as stack:
-        servers = [hub_in(stack, folder / "hub")]
-        if options.prototype:
-            servers.append(prototype_in(stack, folder / "prototype", options.prototype))
+        servers = hub_and_prototype(stack, folder, options)
         for server in servers:
             make_repo(server, "big")
         number = 0

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.database.tables import blobs
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes
 from llmos.hub.server import first_admin, opened
 from llmos.hub.settings import HubSettings
 
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
         assert row is not None
         root = Caller(id=row.id, name="root", scope="write", admin=True)
     repo = making.make_repo(hub, root, "model", "root/m")
-    added = {"a/b.txt": changes.keep_bytes(hub, CONTENT)}
+    added = {"a/b.txt": keep_bytes(hub, CONTENT)}
     changes.commit(hub, root, repo, "main", changes.Changes("first", added=added))
     hub.close()
     return tmp_path / "hub"

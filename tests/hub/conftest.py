@@ -16,7 +16,7 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from llmos.hub.accounts import people
-from llmos.hub.accounts.rights import account_row
+from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.api.app import HubApp
 from llmos.hub.api.routing import Route
 from llmos.hub.api.surface import ROUTES
@@ -109,6 +109,15 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.org("acme", alice="admin")
     yield world
     hub.close()
+
+
+@pytest.fixture
+def alice(world: World) -> Caller:
+    """alice, as one who asks with a token that may write."""
+    with world.hub.database.read() as connection:
+        row = account_row(connection, "alice")
+        assert row is not None
+        return Caller(id=row.id, name="alice", scope="write")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.errors import HubError
 from llmos.hub.git import trees, versions
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes, used_bytes
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def at_once(*jobs: Callable[[], object]) -> list[object]:
 
 def test_of_two_with_one_parent_exactly_one_lands(world, alice) -> None:
     repo = making.make_repo(world.hub, alice, "model", "alice/small")
-    entries = [changes.keep_bytes(world.hub, b"%d" % number) for number in range(2)]
+    entries = [keep_bytes(world.hub, b"%d" % number) for number in range(2)]
     for _ in range(15):
         with world.hub.database.read() as connection:
             head = versions.resolve(connection, repo.id, "main").oid
@@ -56,7 +57,7 @@ def test_of_two_with_one_parent_exactly_one_lands(world, alice) -> None:
 
 def test_without_a_parent_all_land_in_some_order(world, alice) -> None:
     repo = making.make_repo(world.hub, alice, "model", "alice/small")
-    entry = changes.keep_bytes(world.hub, b"x")
+    entry = keep_bytes(world.hub, b"x")
 
     def job(number: int) -> Callable[[], object]:
         def run() -> list[str]:
@@ -86,12 +87,12 @@ def test_without_a_parent_all_land_in_some_order(world, alice) -> None:
     assert files == {".gitattributes", *(f"f/{a}-{b}" for a in range(5) for b in range(6))}
     assert row.head == head.oid == history[0]
     with world.hub.database.read() as connection:
-        assert row.used_bytes == changes.used_bytes(connection, repo.id)
+        assert row.used_bytes == used_bytes(connection, repo.id)
 
 
 def test_a_repository_deleted_meanwhile_takes_no_commit(world, alice) -> None:
     repo = making.make_repo(world.hub, alice, "model", "alice/small")
-    entry = changes.keep_bytes(world.hub, b"x")
+    entry = keep_bytes(world.hub, b"x")
     making.delete_repo(world.hub, alice, repo)
     with pytest.raises(HubError) as error:
         changes.commit(world.hub, alice, repo, "main", changes.Changes("x", added={"a": entry}))

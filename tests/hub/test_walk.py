@@ -8,6 +8,7 @@ from pathlib import Path
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.git import trees, versions
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes
 
 
 def _caller(world, name: str) -> Caller:
@@ -20,7 +21,7 @@ def test_a_commit_is_served_and_has_gits_own_ids(world, tmp_path: Path) -> None:
     alice = _caller(world, "alice")
     repo = making.make_repo(world.hub, alice, "model", "acme/small")
     content = {"README.md": b"---\nlicense: mit\n---\nHi\n", "a/b.txt": b"x" * 9, "a.txt": b"y"}
-    entries = {path: changes.keep_bytes(world.hub, data) for path, data in content.items()}
+    entries = {path: keep_bytes(world.hub, data) for path, data in content.items()}
     made = changes.Changes("first", added=entries)
     oid = changes.commit(world.hub, alice, repo, "main", made)
     for path, data in content.items():

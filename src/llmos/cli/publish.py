@@ -15,6 +15,7 @@ from llmos.records import JSON
 
 if TYPE_CHECKING:
     from llmos.federation.hub_address import HubAddress
+    from llmos.federation.publish import Sharing
     from llmos.recipe import Recipe
 
 Listener = Callable[[JSON], None]
@@ -52,13 +53,12 @@ def publish(
     bring(run, HubAddress.parse(to), sharing)
 
 
-def bring(run: Path, address: HubAddress, sharing: object = None) -> None:
+def bring(run: Path, address: HubAddress, sharing: Sharing | None = None) -> None:
     """Publish the run and say where it is. Errors say that nothing is lost, and how to go on."""
-    from llmos.federation.publish import Sharing, publish_run
+    from llmos.federation.publish import publish_run
 
-    chosen = sharing if isinstance(sharing, Sharing) else Sharing()
     try:
-        done = publish_run(run, address, chosen)
+        done = publish_run(run, address, sharing)
     except LLMOSError as error:
         raise type(error)(
             f"{error}; nothing of the run is lost: when it is mended, "

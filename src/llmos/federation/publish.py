@@ -99,7 +99,8 @@ def publish_run(
     with HubSession(address, token) as session:
         plan_on_hub(session, recipe, sharing)
         write_run_result(folder, address.name)
-        commit = _push_model(folder, address, token, sharing)
+        title = f"Publish the run {recipe.name}"
+        commit = _push_model(folder, address, token, sharing, title)
         ledger = (folder / "ledger.jsonl").read_bytes()
         found = session.done("POST", f"/api/runs/{address.name}/ledger", content=ledger)
         return Published(
@@ -110,7 +111,7 @@ def publish_run(
         )
 
 
-def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing) -> str:
+def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing, title: str) -> str:
     """Commit all files to the model's repository at once; the commit's id."""
     with _online(address):
         api = _api(address, token)
@@ -118,7 +119,6 @@ def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing)
         is_private = api.repo_info(address.name).private
     if sharing.private and not is_private:
         raise _not_private(address)
-    title = f"Publish the run {load_recipe(folder / 'recipe.toml').name}"
     head = Ledger.open(folder / "ledger.jsonl").head
     return _commit(address, token, "model", dict(_files(folder, sharing)), title, head)
 

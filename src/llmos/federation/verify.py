@@ -29,6 +29,7 @@ from llmos.provenance.run_checks import (
     ALONE_CANNOT_PROVE,
     CANNOT_PROVE,
     Check,
+    Checked,
     LedgerChecks,
     fold,
     member_objects,
@@ -45,20 +46,12 @@ _KINDS["closing"] = "closing"
 
 
 @dataclass
-class Verification:
+class Verification(Checked):
     """The outcome for one run folder."""
 
     folder: Path
     checks: list[Check] = field(default_factory=list)
     cannot_prove: tuple[str, ...] = CANNOT_PROVE
-
-    @property
-    def problems(self) -> list[str]:
-        return [problem for check in self.checks for problem in check.problems]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
 
     def raise_if_failed(self) -> None:
         """Raise `LedgerError` with the first problem, if there is one."""

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Callable
 
 from sqlalchemy import select
 
@@ -35,11 +36,11 @@ class Hub:
         self.limits = Limits(settings.requests_per_minute, settings.logins_per_minute)
         self._secret = self.noted("secret", lambda: secrets.token_hex(32)).encode()
 
-    def noted(self, key: str, make: object = None) -> str:
+    def noted(self, key: str, make: Callable[[], object] | None = None) -> str:
         """A value that the hub keeps for itself; made once with `make` when it is not there."""
         with self.database.read() as connection:
             value = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar()
-        if value is None and callable(make):
+        if value is None and make is not None:
             with self.database.write() as connection:
                 there = select(meta.c.value).where(meta.c.key == key)
                 value = connection.execute(there).scalar()

@@ -47,6 +47,22 @@ class Check:
     problems: tuple[str, ...] = ()
 
 
+class Checked:
+    """What has `checks`: all that is wrong, and whether nothing is."""
+
+    checks: Sequence[Check]
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, one line each."""
+        return [problem for check in self.checks for problem in check.problems]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
 def fold(entries: Sequence[Entry], state: RunState) -> Check:
     """Take the entries into `state`, as far as they follow one another."""
     problems = []

@@ -7,13 +7,11 @@ from dataclasses import asdict
 from sqlalchemy import select
 from starlette.responses import Response
 
-from llmos.hub.accounts import invitations, standing
-from llmos.hub.accounts.rights import account_row
+from llmos.hub.accounts import invitations, profiles, standing
 from llmos.hub.api.accounts import number
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Need, Route
 from llmos.hub.database.tables import accounts, audit
-from llmos.hub.errors import HubError
 from llmos.hub.upkeep.statistics import statistics
 from llmos.web.forms import field
 from llmos.web.rendering import go_to, page
@@ -73,9 +71,7 @@ def set_standing(ask: Ask) -> Response:
     """Keep an account out, or let it in again."""
     change = standing.disable if field(ask, "disabled") == "yes" else standing.enable
     with ask.hub.database.write() as connection:
-        row = account_row(connection, ask.value("account"))
-        if row is None:
-            raise HubError(404, "There is no such account")
+        row = profiles.known_account(connection, ask.value("account"))
         change(connection, ask.caller.name, row)
     return go_to("/admin", "saved")
 

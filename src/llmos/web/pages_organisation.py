@@ -5,11 +5,10 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from llmos.hub.accounts import invitations, organisations, people, profiles
-from llmos.hub.accounts.rights import ROLES, account_row
+from llmos.hub.accounts.rights import ROLES
 from llmos.hub.api.accounts import account_of, number
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Need, Route
-from llmos.hub.errors import HubError
 from llmos.web.forms import field
 from llmos.web.pages_account import country_choices, profile_values
 from llmos.web.rendering import go_to, page, viewer_of
@@ -60,9 +59,7 @@ def set_role(ask: Ask) -> Response:
 def remove(ask: Ask) -> Response:
     """Take a user out."""
     with ask.hub.database.write() as connection:
-        user = account_row(connection, ask.value("user"))
-        if user is None:
-            raise HubError(404, "There is no such user")
+        user = profiles.known_account(connection, ask.value("user"), "user")
         organisations.remove_member(connection, ask.caller.name, ask.org, user)
     return _done(ask)
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from llmos.hub.accounts import joining, sessions
 from llmos.hub.api.asking import Ask
-from llmos.hub.api.authentication import clear_session, session_code, set_session
+from llmos.hub.api.authentication import end_session, set_session
 from llmos.hub.api.limits import address_of
 from llmos.hub.api.routing import Need, Route
 from llmos.hub.errors import HubError
@@ -53,12 +53,7 @@ def sign_in(ask: Ask) -> Response:
 
 def sign_out(ask: Ask) -> Response:
     """End this session."""
-    code = session_code(ask.hub, ask.request)
-    if code:
-        sessions.sign_out(ask.hub, code)
-    response = go_to("/", "signed_out")
-    clear_session(ask.hub, ask.request, response)
-    return response
+    return end_session(ask.hub, ask.request, go_to("/", "signed_out"))
 
 
 def sign_up_form(ask: Ask) -> Response:

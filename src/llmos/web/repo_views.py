@@ -12,6 +12,7 @@ from llmos.hub.database.tables import access_requests, commits, discussions, lik
 from llmos.hub.git import trees
 from llmos.hub.git.trees import Entry
 from llmos.hub.hub import Hub
+from llmos.hub.repos.content import plain_text
 from llmos.hub.repos.indexing import many
 from llmos.hub.runs.licences import stated_licence
 from llmos.hub.runs.lineage import Node, lineage
@@ -64,13 +65,8 @@ def text_of(hub: Hub, entry: Entry, limit: int) -> str | None:
     """A file's text (UTF-8); None when it is longer than `limit` bytes or no text."""
     if entry.size > limit:
         return None
-    content = b"".join(hub.blobs.read(entry.key))
-    if b"\0" in content:
-        return None
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
+    text = plain_text(b"".join(hub.blobs.read(entry.key)))
+    return None if text is None else text.removeprefix("\ufeff")
 
 
 def card_of(ask: Ask, root: str | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.database.tables import blobs
 from llmos.hub.repos import changes, delivery, making
+from llmos.hub.repos.content import keep_bytes
 
 DATA = bytes(range(256)) * 4000  # a megabyte, of which each part is known
 PATH = "/alice/small/resolve/main/data"
@@ -26,7 +27,7 @@ def repo(world):
         "page.html": b"<script>alert(1)</script>",
         "README.md": b"x",
     }
-    added = {path: changes.keep_bytes(world.hub, data) for path, data in files.items()}
+    added = {path: keep_bytes(world.hub, data) for path, data in files.items()}
     changes.commit(world.hub, alice, repo, "main", changes.Changes("x", added=added))
     return repo
 

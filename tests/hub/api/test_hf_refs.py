@@ -9,18 +9,12 @@ import pytest
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import BadRequestError, HfHubHTTPError, RevisionNotFoundError
 
-from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.database.tables import repo_blobs
 from llmos.hub.database.tables import repos as table
 from llmos.hub.git import trees, versions
 from llmos.hub.repos import changes, content, making
+from llmos.hub.repos.content import keep_bytes
 from llmos.hub.storage.staging import staged_bytes
-
-
-@pytest.fixture
-def alice(world) -> Caller:
-    with world.hub.database.read() as connection:
-        return Caller(id=account_row(connection, "alice").id, name="alice", scope="write")
 
 
 @pytest.fixture
@@ -35,7 +29,7 @@ def api(live: str, world, repo, monkeypatch) -> HfApi:
 
 
 def put(world, alice, repo, revision: str = "main", **files: bytes) -> str:
-    added = {path: changes.keep_bytes(world.hub, data) for path, data in files.items()}
+    added = {path: keep_bytes(world.hub, data) for path, data in files.items()}
     return changes.commit(world.hub, alice, repo, revision, changes.Changes("put", added=added))
 
 

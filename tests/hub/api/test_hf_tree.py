@@ -8,16 +8,10 @@ import pytest
 from huggingface_hub import HfApi, HfFileSystem, constants
 from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
 
-from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.database.tables import blobs
 from llmos.hub.git import trees
 from llmos.hub.repos import changes, making
-
-
-@pytest.fixture
-def alice(world) -> Caller:
-    with world.hub.database.read() as connection:
-        return Caller(id=account_row(connection, "alice").id, name="alice", scope="write")
+from llmos.hub.repos.content import keep_bytes
 
 
 @pytest.fixture
@@ -26,7 +20,7 @@ def repo(world, alice):
 
 
 def put(world, alice, repo, title: str = "put", **content: bytes) -> str:
-    added = {path: changes.keep_bytes(world.hub, data) for path, data in content.items()}
+    added = {path: keep_bytes(world.hub, data) for path, data in content.items()}
     return changes.commit(world.hub, alice, repo, "main", changes.Changes(title, added=added))
 
 
@@ -125,7 +119,7 @@ def test_danger_and_damage_are_told(world, alice, repo) -> None:
     put(world, alice, repo, **{"good": b"1", "bad": b"2", "broken": b"3"})
     with world.hub.database.write() as connection:
         for path, state in (("bad", "quarantined"), ("broken", "damaged")):
-            key = changes.keep_bytes(world.hub, b"2" if path == "bad" else b"3").key
+            key = keep_bytes(world.hub, b"2" if path == "bad" else b"3").key
             same = blobs.update().where(blobs.c.sha256 == key)
             connection.execute(same.values(state=state, reason="it runs os.system"))
     found = world.ask("GET", "/api/models/alice/small/tree/main?expand=true").json()

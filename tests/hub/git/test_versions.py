@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.errors import HubError
 from llmos.hub.git import lastchange, trees, versions
 from llmos.hub.git.cache import Cache
 from llmos.hub.git.lastchange import last_changes
 from llmos.hub.git.objects import commit_body, object_id
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes
 
 
 def git(folder: Path, *command: str, **more: object) -> str:
@@ -46,21 +46,12 @@ def test_a_commit_has_gits_own_id(tmp_path: Path, message: str) -> None:
 
 
 @pytest.fixture
-def alice(world) -> Caller:
-    with world.hub.database.read() as connection:
-        return Caller(id=account_row(connection, "alice").id, name="alice", scope="write")
-
-
-@pytest.fixture
 def repo(world, alice):
     return making.make_repo(world.hub, alice, "model", "alice/small")
 
 
 def put(world, alice, repo, revision: str = "main", **content: bytes) -> str:
-    added = {
-        path.replace("__", "/"): changes.keep_bytes(world.hub, data)
-        for path, data in content.items()
-    }
+    added = {path.replace("__", "/"): keep_bytes(world.hub, data) for path, data in content.items()}
     return changes.commit(world.hub, alice, repo, revision, changes.Changes("put", added=added))
 
 

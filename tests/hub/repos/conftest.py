@@ -11,6 +11,7 @@ from sqlalchemy import select
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.database.tables import repos
 from llmos.hub.repos import changes
+from llmos.hub.repos.content import keep_bytes
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def commit(world: Any, caller: Any) -> Callable[..., Any]:
     """commit(repo, {path: bytes}) on main; returns the repository's row afterwards."""
 
     def made(repo: Any, files: dict[str, bytes], by: str = "alice") -> Any:
-        added = {path: changes.keep_bytes(world.hub, data) for path, data in files.items()}
+        added = {path: keep_bytes(world.hub, data) for path, data in files.items()}
         made = changes.Changes("change", added=added)
         changes.commit(world.hub, caller(by), repo, "main", made)
         with world.hub.database.read() as connection:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from llmos.hub.database.tables import links, repo_tags, repos
 from llmos.hub.git import versions
 from llmos.hub.repos import changes, facts, indexing, making
+from llmos.hub.repos.content import keep_bytes
 from llmos.provenance.cards import PIPELINES
 
 CARD = b"""---
@@ -203,7 +204,7 @@ def test_broken_files_do_not_stop_a_commit(
 def test_only_main_is_indexed(world: Any, caller: Any, model: Any) -> None:
     with world.hub.database.write() as connection:
         versions.add_ref(connection, model.id, "refs/heads/other", "branch", model.head)
-    entry = changes.keep_bytes(world.hub, CARD)
+    entry = keep_bytes(world.hub, CARD)
     made = changes.Changes("card", added={"README.md": entry})
     changes.commit(world.hub, caller("alice"), model, "other", made)
     with world.hub.database.read() as connection:

@@ -10,6 +10,7 @@ import pytest
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.git import versions
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes
 
 
 class Shop:
@@ -39,7 +40,7 @@ class Shop:
         title: str = "change",
     ) -> str:
         """Commit files; None removes one."""
-        added = {p: changes.keep_bytes(self.hub, c) for p, c in files.items() if c is not None}
+        added = {p: keep_bytes(self.hub, c) for p, c in files.items() if c is not None}
         removed = [path for path, content in files.items() if content is None]
         made = changes.Changes(title, added=added, removed=removed)
         return changes.commit(self.hub, self.caller(user), repo, revision, made)

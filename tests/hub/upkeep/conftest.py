@@ -13,6 +13,7 @@ from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.database.tables import repos
 from llmos.hub.hub import Hub
 from llmos.hub.repos import changes, making
+from llmos.hub.repos.content import keep_bytes
 
 
 def caller_of(hub: Hub, name: str) -> Caller:
@@ -32,7 +33,7 @@ def commit(hub: Hub, user: str, name: str, files: dict[str, bytes], **more: Any)
         ).first()
     if repo is None:
         repo = making.make_repo(hub, caller, "model", name)
-    added = {path: changes.keep_bytes(hub, content) for path, content in files.items()}
+    added = {path: keep_bytes(hub, content) for path, content in files.items()}
     made = changes.Changes("a change", added=added, **more)
     return changes.commit(hub, caller, repo, "main", made)
 

@@ -16,7 +16,7 @@ from llmos.hub.accounts import audit
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import blobs, commits, refs, repo_blobs, repos, trees
 from llmos.hub.git import versions
-from llmos.hub.repos import changes
+from llmos.hub.repos.content import keep_upload
 from llmos.hub.upkeep import collection
 from llmos.hub.upkeep.checking import check
 from llmos.hub.upkeep.collection import collect
@@ -131,14 +131,14 @@ def test_files_sent_and_never_committed_go_after_the_grace(world: Any, committed
     for data in (b"sent", b"sent again"):
         with world.hub.staged() as staged:
             staged.write(data)
-            changes.keep_upload(world.hub, repo.id, staged)
+            keep_upload(world.hub, repo.id, staged)
     with world.hub.staged() as staged:  # and one whose request was cut off before it was noted
         staged.write(b"stray")
         world.hub.blobs.put(staged)
     age(world.hub)
     with world.hub.staged() as staged:
         staged.write(b"sent again")
-        changes.keep_upload(world.hub, repo.id, staged)
+        keep_upload(world.hub, repo.id, staged)
     done = collect(world.hub)
     assert (done.blobs, done.strays) == (1, 1)
     assert world.hub.blobs.size(sha(b"sent")) is None

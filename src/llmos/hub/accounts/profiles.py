@@ -43,9 +43,20 @@ def active_account(connection: Connection, name: str, kind: str | None = None) -
     """The account of that name. Raises `HubError` 404, also for one that is disabled."""
     row = account_row(connection, name)
     if row is None or row.disabled_at is not None or (kind and row.kind != kind):
-        what = {"org": "organisation", "user": "user"}.get(kind or "", "account")
-        raise HubError(404, f"There is no such {what}")
+        raise _no_such({"org": "organisation", "user": "user"}.get(kind or "", "account"))
     return row
+
+
+def known_account(connection: Connection, name: str, what: str = "account") -> Row[Any]:
+    """The account of that name, disabled or not. Raises `HubError` 404 with the word `what`."""
+    row = account_row(connection, name)
+    if row is None:
+        raise _no_such(what)
+    return row
+
+
+def _no_such(what: str) -> HubError:
+    return HubError(404, f"There is no such {what}")
 
 
 def public_profile(connection: Connection, account: Row[Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from llmos.hub.accounts.passwords import matches
 from llmos.hub.accounts.tokens import add_token, revoke_token, tokens_of
 from llmos.hub.api import account_forms as forms
 from llmos.hub.api.asking import Ask, answer, iso
-from llmos.hub.api.authentication import clear_session, session_code, set_session
+from llmos.hub.api.authentication import clear_session, end_session, session_code, set_session
 from llmos.hub.api.limits import address_of
 from llmos.hub.api.routing import Need, Route
 from llmos.hub.database.tables import accounts
@@ -59,12 +59,7 @@ def _begun(ask: Ask, made: sessions.Session) -> Response:
 
 def sign_out(ask: Ask) -> Response:
     """End this session."""
-    code = session_code(ask.hub, ask.request)
-    if code:
-        sessions.sign_out(ask.hub, code)
-    response = said()
-    clear_session(ask.hub, ask.request, response)
-    return response
+    return end_session(ask.hub, ask.request, said())
 
 
 def account_of(ask: Ask) -> Row[Any]:

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from llmos.hub.accounts.rights import NOBODY, Caller
 from llmos.hub.accounts.secrets import fingerprint
-from llmos.hub.accounts.sessions import Session
+from llmos.hub.accounts.sessions import Session, sign_out
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import accounts, memberships, sessions, tokens
 from llmos.hub.errors import HubError
@@ -161,3 +161,12 @@ def clear_session(hub: Hub, request: Request, response: Response) -> None:
     secure = over_https(hub, request)
     name = SAFE_COOKIE if secure else COOKIE
     response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")
+
+
+def end_session(hub: Hub, request: Request, response: Response) -> Response:
+    """The same answer, with which the browser's session is over, here and there."""
+    code = session_code(hub, request)
+    if code:
+        sign_out(hub, code)
+    clear_session(hub, request, response)
+    return response

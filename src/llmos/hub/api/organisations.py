@@ -9,13 +9,11 @@ from starlette.responses import Response
 
 from llmos.hub.accounts import audit as log
 from llmos.hub.accounts import invitations, organisations, people, profiles, standing
-from llmos.hub.accounts.rights import account_row
 from llmos.hub.api import account_forms as forms
 from llmos.hub.api.accounts import account_of, documented, number, plain, said, when
 from llmos.hub.api.asking import Ask, answer, iso
 from llmos.hub.api.routing import Need
 from llmos.hub.database.tables import audit
-from llmos.hub.errors import HubError
 
 PAGE = 100  # entries of the log
 
@@ -37,9 +35,7 @@ def set_standing(ask: Ask) -> Response:
     """Keep an account out, or let it in again."""
     disabled = cast(forms.Standing, ask.data).disabled
     with ask.hub.database.write() as connection:
-        row = account_row(connection, ask.value("account"))
-        if row is None:
-            raise HubError(404, "There is no such account")
+        row = profiles.known_account(connection, ask.value("account"))
         change = standing.disable if disabled else standing.enable
         change(connection, ask.caller.name, row)
     return said()
@@ -93,9 +89,7 @@ def set_member(ask: Ask) -> Response:
 def remove_member(ask: Ask) -> Response:
     """Take a user out of an organisation."""
     with ask.hub.database.write() as connection:
-        user = account_row(connection, ask.value("user"))
-        if user is None:
-            raise HubError(404, "There is no such user")
+        user = profiles.known_account(connection, ask.value("user"), "user")
         organisations.remove_member(connection, ask.caller.name, ask.org, user)
     return said()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 from starlette.responses import Response
 
 from llmos.hub.accounts import audit
@@ -72,6 +72,12 @@ def result_json(row: Row[Any]) -> dict[str, Any]:
     }
 
 
+def _wanted_model(ask: Ask, connection: Connection) -> int | None:
+    """The id of the model that the query names, if it names one. Raises `HubError` 404."""
+    model = ask.query("model")
+    return repo_for(connection, ask.caller, "model", model)[0].id if model else None
+
+
 def list_all(ask: Ask) -> Response:
     """Results, newest first; `model`, `signer` (key or account), `state`, `limit`; `record=1`: with
     the records that were signed."""
@@ -82,8 +88,7 @@ def list_all(ask: Ask) -> Response:
     limit = max(1, ask.query_number("limit", 20, 20 if whole else 200))
     before = ask.query_number("before", 0, 2**53) or None
     with ask.hub.database.read() as connection:
-        model = ask.query("model")
-        repo_id = repo_for(connection, ask.caller, "model", model)[0].id if model else None
+        repo_id = _wanted_model(ask, connection)
         rows = board.list_results(
             connection,
             ask.caller,
@@ -115,8 +120,7 @@ def show_leaderboard(ask: Ask) -> Response:
     if kind not in ("json", "csv"):
         raise bad_request(f"format={kind[:20]}: choose json or csv")
     with ask.hub.database.read() as connection:
-        model = ask.query("model")
-        repo_id = repo_for(connection, ask.caller, "model", model)[0].id if model else None
+        repo_id = _wanted_model(ask, connection)
         tables = board.leaderboard(
             connection,
             ask.caller,

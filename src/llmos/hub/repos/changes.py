@@ -19,13 +19,7 @@ from llmos.hub.database.tables import refs, repos
 from llmos.hub.errors import HubError, bad_request, revision_not_found
 from llmos.hub.git import trees, versions
 from llmos.hub.hub import Hub
-from llmos.hub.repos.content import (
-    keep_bytes,
-    keep_upload,
-    large_entry,
-    note_blobs,
-    used_bytes,
-)
+from llmos.hub.repos.content import note_blobs
 from llmos.hub.repos.edits import Changes, edits_of
 from llmos.hub.repos.indexing import Reader, concerns_index, index_repo
 from llmos.hub.repos.limits import check_quota, check_sharing
@@ -33,7 +27,7 @@ from llmos.hub.together import pull_requests
 from llmos.hub.together.webhooks import tell_repo
 from llmos.hub.uploads import landing
 
-__all__ = ["Changes", "keep_bytes", "keep_upload", "large_entry", "note_blobs", "used_bytes"]
+__all__ = ["Changes"]  # with which a commit is asked for
 # Statements that every commit needs are made once: making one takes as long as running it.
 _THIS = repos.c.id == bindparam("repo")
 _LOCK = select(repos.c.id).where(_THIS).with_for_update()

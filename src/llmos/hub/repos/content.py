@@ -32,6 +32,16 @@ _COMMITTED = (
 WRITERS = 8  # files brought to the disk side by side: each waits for it
 
 
+def plain_text(content: bytes) -> str | None:
+    """A file's content as text (UTF-8); None when it is something else."""
+    if b"\0" in content:
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def keep_bytes(hub: Hub, content: bytes) -> Entry:
     """Keep a small file's content, durably, and return its entry."""
     with staged_bytes(hub.settings.temporary, [content]) as staged:

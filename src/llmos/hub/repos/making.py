@@ -17,7 +17,7 @@ from llmos.hub.errors import HubError, bad_request, conflict, forbidden, unautho
 from llmos.hub.git import trees, versions
 from llmos.hub.hub import Hub
 from llmos.hub.repos.attributes import DEFAULT_ATTRIBUTES
-from llmos.hub.repos.changes import keep_bytes, note_blobs, used_bytes
+from llmos.hub.repos.content import keep_bytes, note_blobs, used_bytes
 from llmos.hub.repos.indexing import Reader, index_repo
 from llmos.hub.repos.names import checked_repo_name
 from llmos.hub.together.webhooks import tell_repo

@@ -14,6 +14,7 @@ from llmos.provenance.run_checks import (
     ALONE_ORDER,
     CANNOT_PROVE,
     Check,
+    Checked,
     LedgerChecks,
     alone_card,
     alone_order,
@@ -41,7 +42,7 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class Examined(Checked):
     """What a ledger shows. `points` are figures by round; `ok`: no check found a problem."""
 
     checks: tuple[Check, ...]
@@ -55,16 +56,6 @@ class Examined:
     rounds: int = 0
     members: tuple[Share, ...] = ()
     points: dict[int, Values] = field(default_factory=dict)
-
-    @property
-    def problems(self) -> list[str]:
-        """All that is wrong, one line each."""
-        return [problem for check in self.checks for problem in check.problems]
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.problems
 
     @property
     def verdict(self) -> str:

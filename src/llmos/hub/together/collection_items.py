@@ -13,7 +13,7 @@ from llmos.hub.accounts import audit
 from llmos.hub.accounts.rights import Caller, Right, right_on
 from llmos.hub.database.tables import collection_items, repos
 from llmos.hub.errors import HubError, bad_request, conflict
-from llmos.hub.together.collections import find_collection, touch
+from llmos.hub.together.collections import find_collection, put_at, touch
 from llmos.hub.together.texts import checked_text
 
 REPOS = ("model", "dataset", "space", "run")
@@ -130,14 +130,8 @@ def change_item(
         this = collection_items.c.id == item.id
         connection.execute(update(collection_items).where(this).values(note=text))
     if position is not None:
-        order = [one.id for one in there if one.id != item.id]
-        order.insert(max(0, position), item.id)
-        for place, one in enumerate(order):
-            connection.execute(
-                update(collection_items)
-                .where(collection_items.c.id == one, collection_items.c.position != place)
-                .values(position=place)
-            )
+        others = [one.id for one in there if one.id != item.id]
+        put_at(connection, collection_items, others, item.id, position)
     _audit(connection, caller, row, "change-item")
 
 

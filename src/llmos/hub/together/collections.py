@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, select, update
 
 from llmos.hub.accounts import audit
 from llmos.hub.accounts.rights import Caller, account_row, role_in
@@ -196,12 +196,18 @@ def _move_collection(connection: Connection, row: Row[Any], position: int) -> No
             .order_by(collections.c.position, collections.c.id)
         )
     )
-    ids.insert(max(0, position), row.id)
-    for place, one in enumerate(ids):
+    put_at(connection, collections, ids, row.id, position)
+
+
+def put_at(
+    connection: Connection, table: Table, others: Sequence[int], moved: int, position: int
+) -> None:
+    """Number the rows of `table` anew: `moved` at a position among `others`, in their order."""
+    order = [*others]
+    order.insert(max(0, position), moved)
+    for place, one in enumerate(order):
         connection.execute(
-            update(collections)
-            .where(collections.c.id == one, collections.c.position != place)
-            .values(position=place)
+            update(table).where(table.c.id == one, table.c.position != place).values(position=place)
         )
 
 

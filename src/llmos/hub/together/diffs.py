@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from llmos.hub.git.entries import Entry
 from llmos.hub.git.objects import pointer
 from llmos.hub.hub import Hub
+from llmos.hub.repos.content import plain_text
 
 LARGEST_FILE = 256 << 10  # bytes
 MOST_LINES = 3000  # of a changed part: comparing takes up to the square of it
@@ -57,13 +58,7 @@ def _text(hub: Hub, entry: Entry | None) -> str | None:
         return pointer(entry.key, entry.size).decode()
     if entry.size > LARGEST_FILE:
         return None
-    content = b"".join(hub.blobs.read(entry.key))
-    if b"\0" in content:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return None
+    return plain_text(b"".join(hub.blobs.read(entry.key)))
 
 
 def _lines(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from llmos.hub.accounts import audit
 from llmos.hub.database.tables import blobs, refs, repo_blobs, repos
 from llmos.hub.git import versions
 from llmos.hub.hub import Hub
-from llmos.hub.repos.changes import note_blobs, used_bytes
+from llmos.hub.repos.content import note_blobs, used_bytes
 from llmos.hub.upkeep.backup_folder import take_blob
 from llmos.hub.upkeep.checking_versions import broken_commits, broken_trees, places_of
 from llmos.hub.upkeep.marking import batches, reach
