@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +16,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, OPTConfig, Qwen3Config
 
-from llmos.errors import UsageError
+from llmos.errors import ModelError, UsageError
 from llmos.models.engines.engine import Decoding, Piece, Request, UnsupportedError
 from llmos.models.engines.networks import AnyNetwork, GPT2Network, LlamaNetwork, network_of
 from llmos.models.engines.scheduler import BusyError, ClosedError
@@ -341,3 +343,23 @@ def test_too_many_wait_and_then_it_closes(folder_of: Callable[..., Path]) -> Non
         engine.submit(forever, told.append)
     ends = [piece for piece in told if isinstance(piece, ClosedError) or piece.finish]
     assert ends
+
+
+def test_weights_that_changed_behind_an_engine_are_not_mixed_with_its_own(
+    folder_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    """In bf16 the float32 weights are given back, and read again for likelihoods."""
+    folder = shutil.copytree(folder_of("gpt2"), tmp_path / "model")
+    engine = TransformersEngine(folder, slots=2, precision="bf16")
+    try:
+        before = engine.likelihoods([("the tree", " and")])
+        assert before == TransformersEngine(folder, precision="fp32").likelihoods(
+            [("the tree", " and")]
+        )
+        engine._loaded.forget_model()
+        os.utime(folder / "model.safetensors", ns=(1, 1))
+        with pytest.raises(ModelError, match="has been changed since it was opened"):
+            engine.likelihoods([("the tree", " and")])
+        assert engine.write([Request(prompt="the", decoding=Decoding(max_new_tokens=2))])
+    finally:
+        engine.close()

@@ -55,7 +55,7 @@ def loaded(family: str) -> Loaded:
     with torch.no_grad():  # far from even, so that what a token sees would show
         for parameter in model.parameters():
             parameter.mul_(3)
-    return Loaded(Path(family), model.eval(), words, "causal_lm", CONTEXT)
+    return Loaded.of(Path(family), model.eval(), words, "causal_lm")
 
 
 @torch.no_grad()

@@ -48,16 +48,17 @@ class Added:
             (adapter, torch.tensor(some, device=device)) for adapter, some in rows.items()
         ]
 
-    def __call__(
-        self, layer: int, part: str, inputs: torch.Tensor, outputs: torch.Tensor
-    ) -> torch.Tensor:
-        """`outputs` (N, O) of a map of `inputs` (N, I), with what the adapters add."""
+    def __call__(self, layer: int, part: str, inputs: torch.Tensor) -> torch.Tensor | None:
+        """What the adapters add to the outputs (N, O) of a map of `inputs` (N, I), if anything."""
+        found: torch.Tensor | None = None
         for adapter, rows in self._rows:
             factors = adapter.factors.get((layer, part))
             if factors is not None:
                 a, b = factors
-                outputs = outputs.index_add(0, rows, inputs[rows] @ a.T @ b.T)
-        return outputs
+                if found is None:
+                    found = inputs.new_zeros(len(inputs), len(b))
+                found.index_copy_(0, rows, inputs[rows] @ a.T @ b.T)
+        return found
 
 
 def is_adapter(folder: Path) -> bool:

@@ -19,11 +19,13 @@ from llmos.models.engines.engine import Kind, Message, UnsupportedError
 from llmos.models.families import HEADS
 from llmos.models.folders import lacking, model_folder, read, read_model
 from llmos.models.publish import longest_text
+from llmos.models.speedups import give_back_memory
 from llmos.models.vocabulary import ROLES, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Version = tuple[tuple[str, int, int], ...]
 UNSTATED_CONTEXT = 512
 """Tokens, where neither the model nor its tokenizer says how many: T5's (arXiv 1910.10683)."""
 _ENDINGS = {
@@ -40,29 +42,59 @@ _ENDINGS = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model in eval mode on the default device.
+    """A model folder that has been read.
 
-    head: one of `HEADS`, or "encoder" for a network without a head of use here.
+    head: one of `HEADS`, or "encoder" for a network without a head of use here; ends: the tokens
+    that end a text, of which some models have several; version: of the folder's weights.
     """
 
     folder: Path
-    model: PreTrainedModel
+    config: Any
     words: Vocabulary
     head: str
     context_length: int
+    ends: frozenset[int]
+    version: Version
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        model: PreTrainedModel,
+        words: Vocabulary,
+        head: str,
+        version: Version = (),
+    ) -> Loaded:
+        """Of a model that is in memory."""
+        settings = getattr(model, "generation_config", None)
+        stated = getattr(settings, "eos_token_id", None)
+        more = stated if isinstance(stated, list) else [stated]
+        ends = frozenset({words.end, *(end for end in more if end is not None)})
+        length = longest_text(model) or _stated_length(folder)
+        found = cls(folder, model.config, words, head, length, ends, version)
+        found.__dict__["model"] = model
+        return found
+
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """In eval mode on the default device. Read again after `forget_model`.
+
+        Raises `ModelError` where the folder holds other weights by then.
+        """
+        if _version(self.folder) != self.version:
+            raise ModelError(f"{self.folder} has been changed since it was opened: open it again")
+        return _model(self.folder, self.head)
+
+    def forget_model(self) -> None:
+        """Give the memory of `model` back, until it is asked for."""
+        self.__dict__.pop("model", None)
+        give_back_memory()
 
     @property
     def kind(self) -> Kind:
         if self.head == "causal_lm":
             return "decoder"
         return "encoder-decoder" if self.head == "seq2seq" else "encoder"
-
-    @cached_property
-    def ends(self) -> frozenset[int]:
-        """The tokens that end a text: some models have several."""
-        stated = getattr(self.model.generation_config, "eos_token_id", None)
-        more = stated if isinstance(stated, list) else [stated]
-        return frozenset({self.words.end, *(end for end in more if end is not None)})
 
     def chat_tokens(self, messages: Sequence[Message]) -> list[int]:
         """The ids that ask for the answer to `messages`.
@@ -94,6 +126,13 @@ def load(folder: Path) -> Loaded:
     head = next((head for ending, head in _ENDINGS.items() if named.endswith(ending)), "encoder")
     if head in ("causal_lm", "encoder") and config.is_encoder_decoder:
         head = "seq2seq"
+    version = _version(folder)
+    model = _model(folder, head)
+    words = base_vocabulary(str(folder))
+    return Loaded.of(folder, model, words, head, version)
+
+
+def _model(folder: Path, head: str) -> PreTrainedModel:
     model, missing = read_model(HEADS.get(head, AutoModel), folder)
     # An encoder's pooler is of no use here, and not all of them have one.
     missing = tuple(name for name in missing if not name.startswith("pooler."))
@@ -101,10 +140,15 @@ def load(folder: Path) -> Loaded:
         raise lacking(folder, missing)
     network: Any = model
     network.to(default_device()).eval()
-    words = base_vocabulary(str(folder))
     if model.can_generate():
         _reset(model)
-    return Loaded(folder, model, words, head, longest_text(model) or _stated_length(folder))
+    return model
+
+
+def _version(folder: Path) -> Version:
+    """Which files of weights there are, their sizes and when they were written."""
+    states = ((file.name, file.stat()) for file in sorted(folder.glob("*.safetensors")))
+    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
 
 
 def _reset(model: PreTrainedModel) -> None:

@@ -55,7 +55,7 @@ class LocalEngine:
     def labels(self) -> tuple[str, ...]:
         if self._loaded.head != "classification":
             return ()
-        names: dict[Any, str] = self._loaded.model.config.id2label or {}
+        names: dict[Any, str] = self._loaded.config.id2label or {}
         return tuple(names[number] for number in sorted(names))
 
     def spans(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, float]]:

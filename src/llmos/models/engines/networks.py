@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -22,19 +23,19 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from llmos.models.engines.engine import UnsupportedError
+from llmos.models.engines.maps import Map, linear_map
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """(layer, query (N, H, d), key (N, K, d), value (N, K, d)) -> (N, H d)."""
-Add = Callable[[int, str, torch.Tensor, torch.Tensor], torch.Tensor]
-"""(layer, map, inputs (N, I), outputs (N, O)) -> (N, O), with what adapters add: see `adapters`."""
+Add = Callable[[int, str, torch.Tensor], torch.Tensor | None]
+"""(layer, map, inputs (N, I)) -> (N, O), what adapters add to the map's outputs: see `adapters`."""
 
 
-def nothing(layer: int, part: str, inputs: torch.Tensor, outputs: torch.Tensor) -> torch.Tensor:
+def nothing(layer: int, part: str, inputs: torch.Tensor) -> None:
     """Adds nothing."""
-    return outputs
 
 
 class Network(Protocol):
@@ -61,8 +62,6 @@ class Network(Protocol):
 
 Placed = tuple[tuple[int, str], int, int]
 """The layer and the map in it, the first of the outputs meant, and how many the map has."""
-_MAPS = {"qkv": 1, "out": 2, "up": 4, "down": 5}
-"""Where each map stands in a layer."""
 _GPT2_PARTS = {
     "attn.c_attn": "qkv",
     "attn.c_proj": "out",
@@ -88,7 +87,7 @@ def _placed(
     if found is None or part is None:
         return None
     number = int(found[1])
-    return (number, part), 0, len(layers[number][_MAPS[part]][0])
+    return (number, part), 0, getattr(layers[number], part).outputs
 
 
 Linear = tuple[torch.Tensor, torch.Tensor | None]
@@ -98,13 +97,34 @@ Linear = tuple[torch.Tensor, torch.Tensor | None]
 def _linear(part: Any, dtype: torch.dtype) -> Linear:
     weight = part.weight if isinstance(part, nn.Linear) else part.weight.T  # GPT-2's Conv1D
     bias = None if part.bias is None else part.bias.detach().to(dtype)
-    return weight.detach().to(dtype).contiguous(), bias
+    return weight.detach().to(dtype), bias
 
 
-def _stacked(*parts: Linear) -> Linear:
+def _stacked(*parts: Linear) -> Map:
     """Several maps of the same input as one."""
     biases = [bias for _, bias in parts if bias is not None]
-    return torch.cat([weight for weight, _ in parts]), torch.cat(biases) if biases else None
+    weight = torch.cat([weight for weight, _ in parts])
+    return linear_map(weight, torch.cat(biases) if biases else None)
+
+
+Norm = Callable[[torch.Tensor], torch.Tensor]
+"""(N, D) -> (N, D)."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Two halves, each behind a normalisation: attention, and the network over a row alone."""
+
+    before: Norm
+    qkv: Map
+    out: Map
+    middle: Norm
+    up: Map
+    down: Map
+
+
+def _sum(rows: torch.Tensor, added: torch.Tensor | None) -> torch.Tensor:
+    return rows if added is None else rows + added
 
 
 class GPT2Network:
@@ -120,24 +140,24 @@ class GPT2Network:
         self.eps = config.layer_norm_epsilon
         self.words = network.wte.weight.detach().to(dtype)
         self.places = network.wpe.weight.detach().to(dtype)
-        self.output = self.words
-        if model.get_output_embeddings().weight is not network.wte.weight:
-            self.output, _ = _linear(model.get_output_embeddings(), dtype)
+        self.output = linear_map(_linear(model.get_output_embeddings(), dtype)[0])
         self.layers = [
-            (
+            _Layer(
                 self._norm(layer.ln_1),
-                _linear(layer.attn.c_attn, dtype),
-                _linear(layer.attn.c_proj, dtype),
+                linear_map(*_linear(layer.attn.c_attn, dtype)),
+                linear_map(*_linear(layer.attn.c_proj, dtype)),
                 self._norm(layer.ln_2),
-                _linear(layer.mlp.c_fc, dtype),
-                _linear(layer.mlp.c_proj, dtype),
+                linear_map(*_linear(layer.mlp.c_fc, dtype)),
+                linear_map(*_linear(layer.mlp.c_proj, dtype)),
             )
             for layer in network.h
         ]
         self.last = self._norm(network.ln_f)
 
-    def _norm(self, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        return part.weight.detach().to(self.dtype), part.bias.detach().to(self.dtype)
+    def _norm(self, part: Any) -> Norm:
+        weight, bias = (x.detach().to(self.dtype) for x in (part.weight, part.bias))
+        shape, eps = tuple(weight.shape), self.eps
+        return lambda x: functional.layer_norm(x, shape, weight, bias, eps)
 
     def hidden(
         self,
@@ -146,23 +166,20 @@ class GPT2Network:
         attend: Attend,
         add: Add = nothing,
     ) -> torch.Tensor:
-        linear, norm = functional.linear, functional.layer_norm
         x = self.words[ids] + self.places[positions]
-        shape = (x.shape[-1],)
-        for number, (before, qkv, out, middle, up, down) in enumerate(self.layers):
-            rows = norm(x, shape, *before, self.eps)
-            rows = add(number, "qkv", rows, linear(rows, *qkv))
+        for number, layer in enumerate(self.layers):
+            rows = layer.before(x)
+            rows = layer.qkv(rows, add(number, "qkv", rows))
             query, key, value = rows.view(len(ids), 3, self.heads, self.width).unbind(1)
             rows = attend(number, query, key, value)
-            x = x + add(number, "out", rows, linear(rows, *out))
-            rows = norm(x, shape, *middle, self.eps)
-            rows = add(number, "up", rows, linear(rows, *up))
-            rows = functional.gelu(rows, approximate="tanh")
-            x = x + add(number, "down", rows, linear(rows, *down))
-        return norm(x, shape, *self.last, self.eps)
+            x = layer.out(rows, _sum(x, add(number, "out", rows)))
+            rows = layer.middle(x)
+            rows = layer.up.gelu(rows, add(number, "up", rows))
+            x = layer.down(rows, _sum(x, add(number, "down", rows)))
+        return self.last(x)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return functional.linear(hidden, self.output).float()
+        return self.output(hidden).float()
 
     def place_of(self, name: str) -> Placed | None:
         """Where the outputs of transformers' layer of that name are here."""
@@ -185,24 +202,27 @@ class LlamaNetwork:
         self.scale = self.width**-0.5
         self.eps = config.rms_norm_eps
         self.words = network.embed_tokens.weight.detach().to(dtype)
-        self.output = self.words
-        if model.get_output_embeddings().weight is not network.embed_tokens.weight:
-            self.output, _ = _linear(model.get_output_embeddings(), dtype)
+        self.output = linear_map(_linear(model.get_output_embeddings(), dtype)[0])
         self.layers = [
-            (
-                layer.input_layernorm.weight.detach().to(dtype),
+            _Layer(
+                self._norm(layer.input_layernorm),
                 _stacked(*(_linear(getattr(layer.self_attn, f"{n}_proj"), dtype) for n in "qkv")),
-                _linear(layer.self_attn.o_proj, dtype),
-                layer.post_attention_layernorm.weight.detach().to(dtype),
+                linear_map(*_linear(layer.self_attn.o_proj, dtype)),
+                self._norm(layer.post_attention_layernorm),
                 _stacked(_linear(layer.mlp.gate_proj, dtype), _linear(layer.mlp.up_proj, dtype)),
-                _linear(layer.mlp.down_proj, dtype),
+                linear_map(*_linear(layer.mlp.down_proj, dtype)),
             )
             for layer in network.layers
         ]
-        self.last = network.norm.weight.detach().to(dtype)
+        self.last = self._norm(network.norm)
         length = torch.arange(config.max_position_embeddings, device=self.words.device)
         cos, sin = network.rotary_emb(self.words[:1].float(), length[None])
         self.cos, self.sin = cos[0, :, None], sin[0, :, None]  # (length, 1, d), float32
+
+    def _norm(self, part: Any) -> Norm:
+        weight, eps = part.weight.detach().to(self.dtype), self.eps
+        shape = tuple(weight.shape)
+        return lambda x: functional.rms_norm(x, shape, weight, eps)
 
     def _turned(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """Turned by their positions (Su et al. 2021, arXiv 2104.09864): (N, heads, d)."""
@@ -216,26 +236,24 @@ class LlamaNetwork:
         attend: Attend,
         add: Add = nothing,
     ) -> torch.Tensor:
-        linear, norm = functional.linear, functional.rms_norm
         x = self.words[ids]
-        shape = (x.shape[-1],)
         cos, sin = self.cos[positions], self.sin[positions]
         split = self.heads, self.shared, self.shared
-        for number, (before, qkv, out, middle, up, down) in enumerate(self.layers):
-            rows = norm(x, shape, before, self.eps)
-            rows = add(number, "qkv", rows, linear(rows, *qkv))
+        for number, layer in enumerate(self.layers):
+            rows = layer.before(x)
+            rows = layer.qkv(rows, add(number, "qkv", rows))
             query, key, value = rows.view(len(ids), -1, self.width).split(split, dim=1)
             query, key = self._turned(query, cos, sin), self._turned(key, cos, sin)
             rows = attend(number, query, key, value)
-            x = x + add(number, "out", rows, linear(rows, *out))
-            rows = norm(x, shape, middle, self.eps)
-            gate, rows = add(number, "up", rows, linear(rows, *up)).chunk(2, dim=-1)
+            x = layer.out(rows, _sum(x, add(number, "out", rows)))
+            rows = layer.middle(x)
+            gate, rows = layer.up(rows, add(number, "up", rows)).chunk(2, dim=-1)
             rows = functional.silu(gate) * rows
-            x = x + add(number, "down", rows, linear(rows, *down))
-        return norm(x, shape, self.last, self.eps)
+            x = layer.down(rows, _sum(x, add(number, "down", rows)))
+        return self.last(x)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        return functional.linear(hidden, self.output).float()
+        return self.output(hidden).float()
 
     def place_of(self, name: str) -> Placed | None:
         """Where the outputs of transformers' layer of that name are here."""

@@ -9,15 +9,16 @@ values, d width of a head, V vocabulary.
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
 from torch.nn import functional
 from transformers import DynamicCache, EncoderDecoderCache
 
 from llmos.models.engines.adapters import Adapter, Added
+from llmos.models.engines.maps import filled, is_packed
 from llmos.models.engines.networks import Network, attend_causally, nothing
 
 if TYPE_CHECKING:
@@ -58,10 +59,12 @@ class DecoderSlots:
     def __init__(self, network: Network, size: int, context: int, device: torch.device) -> None:
         layers, heads, width = network.sizes
         self.size, self.network, self.device = size, network, device
+        self.fill = filled if is_packed(device, network.dtype) else _as_it_is
         shape = (size, heads, context, width)
         self.keys, self.values = (
             [_zeros(shape, network.dtype, device) for _ in range(layers)] for _ in range(2)
         )
+        self.context = context
         self._order: list[int] = []  # the key of the text in each place
         self._lengths: dict[int, int] = {}
         self._unread: dict[int, Sequence[int]] = {}
@@ -114,14 +117,16 @@ class DecoderSlots:
             self._lengths[key] += 1
         if not ids:
             return [], torch.empty(0, 0)
-        attend = _Attention(self, places, positions[: len(places)], parts)
+        size = self.fill(len(ids))
+        attend = _Attention(self, places, positions[: len(places)], parts, size)
         added = self._added([key for _, key in running], parts) if self._adapters else nothing
-        rows = self._tensor(ids), self._tensor(positions)
-        hidden = self.network.hidden(*rows, attend, added)
+        rows, at = (self._tensor(_filled(values, size)) for values in (ids, positions))
+        hidden = self.network.hidden(rows, at, attend, added)
         if not ends:
             return [], torch.empty(0, 0)
-        last = hidden if len(ends) == len(ids) else hidden[self._tensor(ends)]
-        return told, self.network.logits(last).cpu()
+        if len(ends) < len(ids):
+            hidden = hidden[self._tensor(_filled(ends, self.fill(len(ends))))]
+        return told, self.network.logits(hidden)[: len(ends)].cpu()
 
     def _added(self, running: Sequence[int], parts: Sequence[tuple[int, int, int]]) -> Added:
         """What the rows of running texts, and of parts of prompts behind them, get added."""
@@ -134,16 +139,29 @@ class DecoderSlots:
         return torch.tensor(values, device=self.device)
 
 
+def _as_it_is(rows: int) -> int:
+    return rows
+
+
+def _filled(values: list[int], size: int) -> list[int]:
+    return values + [0] * (size - len(values))
+
+
 def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Zeros, since what is masked must be a number, too.
 
-    NumPy's are pages that the system gives when they are first written to: empty places cost no
-    memory, as they would with `torch.zeros`.
+    On a CPU they are pages that the system gives when they are first written to, small ones:
+    empty places cost no memory, as they would with `torch.zeros`, or with NumPy's huge pages.
     """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    size = math.prod(shape) * dtype.itemsize
-    return torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(shape)
+    pages = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, **_PRIVATE)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype).view(shape)
+
+
+_PRIVATE: Any = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANON} if hasattr(mmap, "MAP_ANON") else {}
 
 
 class _Attention:
@@ -155,15 +173,20 @@ class _Attention:
         places: Sequence[int],
         positions: Sequence[int],
         parts: Sequence[tuple[int, int, int]],
+        size: int,
     ) -> None:
-        self.slots, self.parts, self.running = slots, parts, len(places)
+        self.slots, self.parts, self.running, self.size = slots, parts, len(places), size
         self.scale = slots.network.scale
         device, dtype = slots.device, slots.network.dtype
+        # What fills a part up comes after its rows, which do not look at it.
+        self.stops = [
+            min(start + slots.fill(stop - start), slots.context) for _, start, stop in parts
+        ]
         self.masks = [
             torch.ones(stop - start, stop, dtype=torch.bool, device=device).tril(start)
             if start
             else None
-            for _, start, stop in parts
+            for (_, start, _), stop in zip(parts, self.stops, strict=True)
         ]
         if not places:
             return
@@ -187,13 +210,18 @@ class _Attention:
             keys[self.places, :, self.positions] = key[:at]
             values[self.places, :, self.positions] = value[:at]
             found.append(self._running(query[:at], keys, values))
-        for (place, start, stop), mask in zip(self.parts, self.masks, strict=True):
+        for (place, start, stop), until, mask in zip(
+            self.parts, self.stops, self.masks, strict=True
+        ):
             rows = slice(at, at + stop - start)
             at = rows.stop
             keys[place, :, start:stop] = key[rows].transpose(0, 1)
             values[place, :, start:stop] = value[rows].transpose(0, 1)
-            seen, told = (x[place, :, :stop].transpose(0, 1) for x in (keys, values))
-            found.append(attend_causally(query[rows], seen, told, self.scale, mask))
+            seen, told = (x[place, :, :until].transpose(0, 1) for x in (keys, values))
+            asked = functional.pad(query[rows], (0, 0, 0, 0, 0, until - stop))
+            found.append(attend_causally(asked, seen, told, self.scale, mask)[: stop - start])
+        if at < self.size:
+            found.append(query.new_zeros(self.size - at, query[0].numel()))
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def _running(

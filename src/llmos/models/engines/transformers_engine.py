@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from llmos.device import default_device
 from llmos.errors import UsageError
 from llmos.models.engines import reading, writing
 from llmos.models.engines.adapters import Adapter, load_adapter
@@ -24,6 +25,7 @@ from llmos.models.engines.sampling import Sampler
 from llmos.models.engines.scheduler import Deliver, Scheduler, Text
 from llmos.models.engines.slots import DecoderSlots, Seq2SeqSlots, Slots
 from llmos.models.engines.submitting import streamed, written
+from llmos.models.engines.texts import token_starts
 from llmos.models.framing import document_tokens, source_tokens
 from llmos.models.watermark import watermark
 
@@ -70,16 +72,17 @@ class TransformersEngine(LocalEngine):
         dtype = torch.float32
         if precision == "bf16" or (precision == "auto" and _has_bf16()):
             dtype = torch.bfloat16
-        model = self._loaded.model
-        network = network_of(model, dtype)
+        network = network_of(self._loaded.model, dtype)
         self.precision = "bf16" if network.dtype == torch.bfloat16 else "fp32"
         layers, heads, width = network.sizes
+        if self.precision == "bf16":  # the network has weights of its own
+            self._loaded.forget_model()
         each = 2 * layers * heads * width * self.context_length * network.dtype.itemsize
         most = max(1, min(count, CACHE_BYTES // each))
-        return DecoderSlots(network, most, self.context_length, model.device)
+        return DecoderSlots(network, most, self.context_length, torch.device(default_device()))
 
     def _seq2seq_slots(self, count: int) -> Slots:
-        start = getattr(self._loaded.model.config, "decoder_start_token_id", None)
+        start = getattr(self._loaded.config, "decoder_start_token_id", None)
         return Seq2SeqSlots(
             self._loaded.model, count, self._loaded.words.pad if start is None else start
         )
@@ -156,15 +159,15 @@ class TransformersEngine(LocalEngine):
         if isinstance(request.prompt, str):
             lay = document_tokens if self.kind == "decoder" else source_tokens
             return lay(self._loaded.words, request.prompt)
-        known = self._loaded.model.config.get_text_config().vocab_size
+        known = self._loaded.config.get_text_config().vocab_size
         if wrong := [token for token in request.prompt if not 0 <= token < known]:
             raise UsageError(f"token {wrong[0]} is not one of the model's {known}: give others")
         if not request.prompt:
             raise UsageError("the prompt has no tokens: give one or more")
         return list(request.prompt)
 
-    def echo(self, prompt: str | tuple[int, ...], top: int) -> list[Echoed]:
-        """The tokens of a prompt, each with how likely it was after those before it.
+    def echo(self, prompt: str | tuple[int, ...], top: int) -> tuple[str, list[Echoed]]:
+        """A prompt as text, and its tokens, each with how likely it was after those before it.
 
         Raises `UsageError` for a prompt over the context, `UnsupportedError` for no decoder.
         """
@@ -180,14 +183,12 @@ class TransformersEngine(LocalEngine):
         if isinstance(prompt, str):
             encoding = tokenizer.encode(prompt, add_special_tokens=False)
             first = len(ids) - len(encoding.ids)  # behind the token that begins a document
-            starts = [start for start, _ in encoding.offsets]
+            text, starts = prompt, [start for start, _ in encoding.offsets]
         else:
-            ends = [
-                len(tokenizer.decode(ids[:n], skip_special_tokens=False)) for n in range(len(ids))
-            ]
-            first, starts = 0, ends
+            first, starts = 0, token_starts(tokenizer, ids)
+            text = tokenizer.decode(ids, skip_special_tokens=False)
         names = [tokenizer.decode([i], skip_special_tokens=False) for i in ids[first:]]
-        return list(zip(names, starts, found[first:], strict=True))
+        return text, list(zip(names, starts, found[first:], strict=True))
 
     def close(self) -> None:
         """End the thread; texts that are not finished get a `ClosedError`."""
@@ -205,7 +206,7 @@ class TransformersEngine(LocalEngine):
 
     @cached_property
     def _size(self) -> int:
-        return int(self._loaded.model.config.get_text_config().vocab_size)
+        return int(self._loaded.config.get_text_config().vocab_size)
 
 
 def check(decoding: Decoding) -> None:
