@@ -150,6 +150,11 @@ class Recipe:
             object.__setattr__(self, name, checked)
         _check_together(self)
 
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of a run alone."""
+        return self.training.steps or self.rounds.count * self.rounds.local_steps
+
     def flat(self) -> dict[str, Any]:
         """Every value by dotted name, as in `{"training.learning_rate": 0.001}`."""
         values: dict[str, Any] = {}

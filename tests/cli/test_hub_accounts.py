@@ -12,6 +12,7 @@ from llmos.cli.hub import app
 from llmos.errors import LLMOSError
 from llmos.hub.accounts import invitations, sessions
 from llmos.hub.accounts.audit import broken_entries
+from llmos.hub.accounts.rights import account_row
 from llmos.hub.server import first_admin, opened
 from llmos.hub.settings import HubSettings
 
@@ -106,3 +107,21 @@ def test_no_hub_there(tmp_path: Path) -> None:
     with pytest.raises(LLMOSError, match="llmos hub start"):
         run(tmp_path / "none", "user", "list")
     assert not (tmp_path / "none").exists()
+
+
+def test_new_repositories_are_private_where_that_was_set(folder: Path) -> None:
+    run(folder, "user", "add", "alice")
+    run(folder, "org", "add", "acme", "--admin", "alice")
+    run(folder, "org", "private", "acme")
+    run(folder, "user", "private", "alice")
+    run(folder, "user", "private", "alice", "--no")
+    hub = opened(HubSettings(folder=folder))
+    with hub.database.read() as connection:
+        set_for = {
+            name: account_row(connection, name).private_default for name in ("acme", "alice")
+        }
+        assert set_for == {"acme": True, "alice": False}
+        assert list(broken_entries(connection)) == []
+    hub.close()
+    with pytest.raises(LLMOSError, match="no organisation alice"):
+        run(folder, "org", "private", "alice")

@@ -94,6 +94,20 @@ def test_a_closed_pipe_ends_the_command_quietly() -> None:
     assert result.returncode == 1 and result.stderr == b""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full device")
+def test_a_full_standard_output_is_one_line_and_exit_code_2() -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "llmos", "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: standard output cannot be written (No space left")
+    assert result.stderr.count("\n") == 1
+
+
 def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('name = "x"\ndescription = "配方"\n')

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from llmos.cli.chat import chat
 from llmos.cli.storyworld import app as storyworld
 from llmos.cli.tasks import MODEL, mount
-from llmos.errors import LLMOSError
+from llmos.errors import LLMOSError, UsageError
 from llmos.models.families import build_model
 from llmos.models.pieces import count_pieces
 from llmos.models.publish import write_model_folder
@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def llmos(*arguments: str, given: str | None = None) -> tuple[str, str]:
+def llmos(*arguments: str, given: str | bytes | None = None) -> tuple[str, str]:
     result = CliRunner().invoke(APP, list(arguments), input=given)
     if isinstance(result.exception, LLMOSError):
         raise result.exception
@@ -133,6 +133,7 @@ def test_help_shows_the_example(name: str) -> None:
         (["summarize", "x", "--file", "y"], "leave one of them out"),
         (["summarize", "--file", "no such file"], "cannot be read"),
         (["summarize", " "], "text is empty"),
+        (["translate", "x", "--to", " "], "to is empty"),
         (["summarize", "x", "--model", "no such folder"], "holds no model"),
         (["classify", "x", "--labels", "one", "--model", "."], "holds no model"),
     ],
@@ -141,6 +142,36 @@ def test_mistakes(arguments: list[str], match: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(MODEL, raising=False)
     with pytest.raises(LLMOSError, match=match):
         llmos(*arguments)
+
+
+def test_texts_in_other_encodings_are_refused(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "latin.txt"
+    file.write_bytes("café".encode("latin-1"))
+    for arguments, given, match in (
+        (["summarize"], file.read_bytes(), "standard input is not UTF-8"),
+        (["summarize", "--file", str(file)], None, "latin.txt is not UTF-8"),
+        (["summarize", "caf\udce9"], None, "summarization's text is not UTF-8"),
+        (["chat"], file.read_bytes(), "standard input is not UTF-8"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            llmos(*arguments, "--model", str(model), given=given)
+
+
+def test_a_mark_of_utf_8_is_no_part_of_the_text(model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "marked.txt"
+    file.write_bytes(b"\xef\xbb\xbfa tree")
+    arguments = ("translate", "--to", "fr", "--model", str(model), *FEW)
+    plain = llmos(*arguments, "a tree")
+    assert llmos(*arguments, "--file", str(file)) == plain
+    assert llmos(*arguments, given=file.read_bytes()) == plain
+
+
+def test_a_label_that_the_model_did_not_write_is_told(model: Path) -> None:
+    arguments = ("classify", "a tree", "--model", str(model), *FEW)
+    said, told = llmos(*arguments)
+    assert said == "\n" and told.startswith("none of the labels; the model wrote: ")
+    (found,) = [json.loads(line) for line in llmos(*arguments, "--json")[0].splitlines()]
+    assert found["values"]["written"] in told
 
 
 def test_records_of_the_stories(tmp_path: Path) -> None:

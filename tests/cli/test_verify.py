@@ -70,3 +70,21 @@ def test_no_run_is_exit_code_2(llmos: Command, tmp_path: Path) -> None:
     code, printed, error = llmos("verify", str(tmp_path))
     assert (code, printed) == (2, "") and error.count("\n") == 1
     assert "holds no ledger.jsonl: give the folder of a run" in error
+
+
+def test_a_ledger_alone_is_checked_as_far_as_that_goes(
+    joint: Joint, llmos: Command, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    whole = (joint.folder / "ledger.jsonl").read_bytes()
+    ledger.write_bytes(whole)
+    code, printed, error = llmos("verify", str(ledger))
+    assert (code, error) == (0, "") and "ok     closing: 2 signed by all members" in printed
+    assert (
+        "llmos verify RUN does" in printed
+    )  # what needs the run's folder is said not to be proved
+    ledger.write_bytes(whole.replace(b'"anna"', b'"hana"', 1))
+    code, printed, _ = llmos("verify", str(ledger), "--json")
+    assert code == 1 and not json.loads(printed)["ok"]
+    code, _, error = llmos("verify", str(ledger), "--heads", str(ledger))
+    assert code == 2 and "--heads needs the folder" in error

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from llmos.errors import ModelError, SignatureError, UsageError
+from llmos.errors import ModelError, SignatureError, StorageError, UsageError
 from llmos.evaluation import evaluate as module
 from llmos.evaluation.adding import add_results
 from llmos.evaluation.asking import CONTEXT_CHARACTERS, named_first, pairs_of
 from llmos.evaluation.comparing import compare_results, holm
 from llmos.evaluation.evaluate import Evaluated, evaluate
-from llmos.evaluation.predictions import ROWS, items_folder, read_rows
+from llmos.evaluation.predictions import ROWS, alone_in, items_folder, read_rows
 from llmos.evaluation.subject import described, located, model_sha256
 from llmos.evaluation.suites import suite
+from llmos.metrics.difference import compare
 from llmos.metrics.names import metric
-from llmos.metrics.score import compare, score
+from llmos.metrics.score import score
 from llmos.models.engines.engine import UnsupportedError
 from llmos.provenance.results import read_result, write_result
 
@@ -349,3 +352,52 @@ def test_the_model_is_told_by_what_makes_it(tmp_path: Path) -> None:
         located("nothing")
     with pytest.raises(ModelError, match="cache of the hub"):
         located("nobody/nothing")
+
+
+def test_a_service_with_another_model_is_asked_anew(measure: Any, answering: Any) -> None:
+    """The name stays the same; what the service says of its model does not."""
+
+    def asked(identity: str, **more: Any) -> int:
+        engine = answering(reply=lambda text: "4", logprob=right)
+        engine.identity = identity
+        done = measure(engine=engine, **more)
+        assert sum(done.kept.values()) == (0 if engine.asked else 8)
+        return len(engine.asked)
+
+    assert [asked("a"), asked("a"), asked("b"), asked("b")] == [4, 0, 4, 0]
+    assert asked("b", anew=True) == 4
+
+
+def test_a_service_s_answers_of_yesterday_do_not_count(
+    measure: Any, answering: Any, tmp_path: Path
+) -> None:
+    def asked(**more: Any) -> int:
+        engine = answering(reply=lambda text: "4", logprob=right)
+        measure(engine=engine, **more)
+        return len(engine.asked)
+
+    def grow_old(hours: float) -> None:
+        for file in items_folder(tmp_path / "r.json").glob("*.jsonl"):
+            then = time.time() - hours * 3600
+            os.utime(file, (then, then))
+
+    assert asked() == 4
+    grow_old(23)
+    assert asked() == 0
+    grow_old(25)
+    assert asked() == 4
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    assert asked(model=str(folder)) == 4
+    grow_old(10_000)
+    assert asked(model=str(folder)) == 0, "a folder's hash tells whether it is the same"
+
+
+def test_two_evaluations_do_not_write_to_one_folder(measure: Any, tmp_path: Path) -> None:
+    with (
+        alone_in(items_folder(tmp_path / "r.json")),
+        pytest.raises(StorageError, match="another evaluation is writing to"),
+    ):
+        measure()
+    measure()

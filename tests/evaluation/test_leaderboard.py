@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -67,6 +68,12 @@ def test_places() -> None:
     assert places([a, b, c], False) == [2, 1, 1]
     unknown = Score("x", 0.1, float("-inf"), float("inf"), 1, "", "none")
     assert places([a, unknown], True) == [1, 1]
+    draw = random.Random(4)
+    many = [figure(draw.randrange(20) / 20, draw.randrange(1, 5) / 20) for _ in range(60)]
+    better = [sum(other.low > one.high for other in many) for one in many]
+    worse = [sum(other.high < one.low for other in many) for one in many]
+    assert places(many, True) == [1 + above for above in better]
+    assert places(many, False) == [1 + below for below in worse]
 
 
 def test_a_tampered_result_is_refused_by_name(board: list[Path]) -> None:

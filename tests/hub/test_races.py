@@ -7,17 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from llmos.hub.accounts.rights import Caller, account_row
+from llmos.hub.database.tables import repos
 from llmos.hub.errors import HubError
 from llmos.hub.git import trees, versions
 from llmos.hub.repos import changes, making
 from llmos.hub.repos.content import keep_bytes, used_bytes
-
-
-@pytest.fixture
-def alice(world) -> Caller:
-    with world.hub.database.read() as connection:
-        return Caller(id=account_row(connection, "alice").id, name="alice", scope="write")
 
 
 def at_once(*jobs: Callable[[], object]) -> list[object]:
@@ -80,8 +74,6 @@ def test_without_a_parent_all_land_in_some_order(world, alice) -> None:
         head = versions.resolve(connection, repo.id, "main")
         history = [row.oid for row in versions.history(connection, repo.id, head.oid)]
         files = {path for path, _ in trees.walk(connection, head.tree)}
-        from llmos.hub.database.tables import repos
-
         row = connection.execute(repos.select().where(repos.c.id == repo.id)).one()
     assert len(set(made)) == 30 and set(history[:-1]) == set(made)
     assert files == {".gitattributes", *(f"f/{a}-{b}" for a in range(5) for b in range(6))}

@@ -15,19 +15,18 @@ from scipy import stats
 
 from llmos.errors import UsageError
 from llmos.metrics.answers import AnswerF1, ExactMatch
+from llmos.metrics.difference import compare, compare_rows
+from llmos.metrics.intervals import wilson
 from llmos.metrics.perplexity import BitsPerByte
 from llmos.metrics.score import (
     Mean,
     Score,
     add,
-    compare,
-    compare_rows,
     mean_rows,
     score,
     score_rows,
-    wilson,
 )
-from llmos.metrics.translation import Bleu
+from llmos.metrics.translation import Bleu, ChrF, Ter
 
 LINE = "the cat sat on a mat and dog ran home by red river in old town"
 
@@ -185,3 +184,49 @@ def test_one_item_has_no_interval_but_a_share_has() -> None:
     for samples, level in ((10, 0.95), (1000, 1.0)):
         with pytest.raises(UsageError, match="samples"):
             score(Bleu(), ["a", "b"], [["a"], ["b"]], samples=samples, level=level)
+
+
+@pytest.mark.parametrize("figure", [0.0, 0.5, 1.0])
+def test_items_that_all_say_the_same_leave_room_for_others(figure: float) -> None:
+    """No draw tells a spread; the interval is Wilson's for the share of items never seen."""
+    quantity = Mean("x", bounds=(0.0, 1.0))
+    rows = mean_rows([figure] * 20)
+    alone = score_rows(quantity, rows)
+    joint = add(quantity, [score_rows(quantity, rows[:8]), score_rows(quantity, rows[8:])])
+    _, most = wilson(0, 20)
+    assert 0.16 < most < 0.17  # 3.84 / (20 + 3.84)
+    expected = pytest.approx((figure * (1 - most), figure + (1 - figure) * most))
+    assert (alone.low, alone.high) == (joint.low, joint.high) == expected
+    assert alone.interval == joint.interval == "no spread: Wilson 0.95 for a share of 0 to 1"
+
+
+def test_without_spread_f1_has_the_interval_of_exact_match() -> None:
+    # Zeros alone: whatever the mean is, so many of them come up with at most (1 - mean)^n.
+    found, wanted = ["a b"] * 30, [["c d"]] * 30
+    f1, exact = score(AnswerF1(), found, wanted), score(ExactMatch(), found, wanted)
+    assert (f1.low, f1.high) == pytest.approx((exact.low, exact.high))
+    assert (1 - f1.high) ** 30 <= 0.05
+
+
+def test_corpus_figures_without_spread() -> None:
+    found, wanted = ["x y z w v"] * 30, [["a b c d e f"]] * 30
+    for metric in (Bleu(), ChrF()):
+        nothing, perfect = score(metric, found, wanted), score(metric, found, [[f] for f in found])
+        assert (nothing.low, perfect.high) == (0, pytest.approx(100))
+        assert 11 < nothing.high < 12 and 88 < perfect.low < 89
+    unbounded = score(Ter(), found, wanted)
+    assert (unbounded.low, unbounded.high) == (-math.inf, math.inf)
+    assert unbounded.interval == "none: no spread and no bounds"
+
+
+def test_a_difference_without_spread_is_not_certain() -> None:
+    quantity = Mean("x", bounds=(0.0, 1.0))
+    found = compare_rows(quantity, mean_rows([1.0] * 10), mean_rows([0.0] * 10))
+    assert found.value == found.high == 1 and 0.4 < found.low < 0.5
+
+
+def test_the_delta_method_stays_within_the_bounds() -> None:
+    quantity = Mean("x", bounds=(0.0, 1.0))
+    parts = [score_rows(quantity, mean_rows([1.0, 1.0, 0.4])) for _ in range(2)]
+    joint = add(quantity, parts)
+    assert joint.high == 1 and joint.low < 0.7

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from llmos.errors import ProtocolError, SignatureError, StorageError, UsageError
 from llmos.provenance import signing
-from llmos.provenance.signing import SigningKey, generate_key, load_key, sign, verify
+from llmos.provenance.signing import SigningKey, generate_key, link_key, load_key, sign, verify
 
 KEY = signing._signing_key(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = signing._signing_key(Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
@@ -229,3 +229,18 @@ def test_unusable_key_files_are_told_apart(tmp_path: Path) -> None:
 def test_keys_differ(tmp_path: Path) -> None:
     keys: list[SigningKey] = [generate_key(tmp_path / name) for name in "ab"]
     assert keys[0].public != keys[1].public
+
+
+def test_a_key_kept_elsewhere_is_led_to_and_not_copied(tmp_path: Path) -> None:
+    key = generate_key(tmp_path / "own.pem")
+    place = tmp_path / "run" / "key.pem"
+    link_key(place, tmp_path / "own.pem")
+    link_key(place, tmp_path / "own.pem")
+    assert load_key(place) == key and place.is_symlink()
+    other = generate_key(tmp_path / "other.pem")
+    with pytest.raises(StorageError, match="another key"):
+        link_key(place, tmp_path / "other.pem")
+    assert load_key(place) == key != other
+    (tmp_path / "own.pem").unlink()
+    with pytest.raises(StorageError, match="check the path"):
+        link_key(place, tmp_path / "own.pem")

@@ -256,6 +256,25 @@ def test_an_echo_tells_how_likely_the_prompt_was(client: TestClient, engine_of: 
     assert tokens["choices"][0]["logprobs"]["token_logprobs"][0] is None
 
 
+def test_an_echo_of_characters_in_several_tokens(client: TestClient, engine_of: Engines) -> None:
+    """As text or as tokens: whole characters, and a token begins where its character does."""
+    engine, prompt = engine_of("gpt2"), "the 🌳 tree é 水"
+    tokenizer = engine._loaded.words.tokenizer
+    ids = engine.prompt_tokens(Request(prompt=prompt))
+    whole = tokenizer.decode(ids, skip_special_tokens=False)
+    found = {
+        name: ask(client, prompt=given, echo=True, logprobs=0, max_tokens=0).json()["choices"][0]
+        for name, given in (("text", prompt), ("tokens", ids))
+    }
+    assert found["text"]["text"] == prompt and found["tokens"]["text"] == whole
+    places = {name: one["logprobs"]["text_offset"] for name, one in found.items()}
+    behind = len(whole) - len(prompt)  # the token that begins a document
+    assert places["tokens"][len(ids) - len(places["text"]) :] == [
+        place + behind for place in places["text"]
+    ]
+    assert places["text"].count(4) == 4  # the four bytes of the tree
+
+
 def test_an_echo_needs_a_decoder(client: TestClient) -> None:
     answer = ask(client, model="translate", echo=True, max_tokens=1)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "unsupported")
@@ -313,3 +332,40 @@ def test_a_watermark_for_all(engine_of: Engines, lasting: Callable[..., Any]) ->
     with TestClient(app) as client:
         text = ask(client, max_tokens=120, temperature=1.5, seed=1).json()["choices"][0]["text"]
     assert detect(engine._loaded.words.encode(text), engine._size).p < 1e-3
+
+
+UNREADABLE: dict[str, tuple[str, bytes, str, str | None]] = {
+    "no JSON": ("completions", b"{", "not JSON", None),
+    "no UTF-8": ("completions", b'{"model": "caf\xe9"}', "UTF-8", None),
+    "no object": ("completions", b"[1]", "no JSON object", None),
+    "nesting": ("completions", b"[" * 200_000, "", None),
+    "a field": ("completions", b'{"model": "story", "prompt": {}}', "prompt: ", "prompt"),
+    "a missing field": ("completions", b"{}", "model: Field required", "model"),
+    "a part": (
+        "chat/completions", b'{"model": "x", "messages": [{"role": "a"}]}', "messages.0.role: ",
+        "messages.0.role",
+    ),
+    "no inputs": ("tasks/translation", b'{"model": "x", "inputs": []}', "inputs: ", "inputs"),
+    "a missing input": (
+        "tasks/translation", b'{"model": "x", "inputs": {"text": "a"}}', "inputs.to: ", "inputs.to",
+    ),
+    "a missing input of several": (
+        "tasks/translation", b'{"model": "x", "inputs": [{"text": "a"}]}', "inputs.0.to: ",
+        "inputs.0.to",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_body_that_does_not_fit_is_told_by_its_fields(client: TestClient, case: str) -> None:
+    path, body, words, param = UNREADABLE[case]
+    headers = {"content-type": "application/json"}
+    answer = client.post(f"/v1/{path}", content=body, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param)
+    assert words in error["message"]
+
+
+def test_json_under_another_name_is_told_so(client: TestClient) -> None:
+    answer = client.post("/v1/completions", content=b"{}", headers={"content-type": "text/plain"})
+    assert answer.status_code == 400 and "application/json" in answer.json()["error"]["message"]

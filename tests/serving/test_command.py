@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from llmos.cli import serve as commands
 from llmos.errors import LLMOSError, ModelError, UsageError
 from llmos.models.engines.engine import Decoding, Request
 from llmos.models.engines.transformers_engine import TransformersEngine
+from llmos.serving.fingerprints import fingerprint
 
 app = typer.Typer()
 app.command()(commands.serve)
@@ -60,6 +63,13 @@ def test_settings_that_do_not_fit(folder_of: Callable[..., Path], tmp_path: Path
         assert isinstance(error, UsageError) and words in str(error)
 
 
+def test_a_taken_port_is_told_before_a_model_is_read() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        error = refused("serve", "/nonexistent", "--port", port)
+    assert isinstance(error, UsageError) and f"127.0.0.1:{port}" in str(error)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
@@ -86,3 +96,22 @@ def test_detect(folder_of: Callable[..., Path], engine_of: Callable[..., Any]) -
     assert found.exit_code == 0 and "watermark found: z = " in found.output
     found = CliRunner().invoke(app, ["detect", *model, "--", plain.text])
     assert found.exit_code == 1 and "no watermark found" in found.output
+
+
+def test_a_fingerprint_tells_models_of_one_name_apart(
+    folder_of: Callable[..., Path], tmp_path: Path
+) -> None:
+    @dataclass
+    class Engine:
+        folder: Any = None
+        name: str = "story"
+        base: Any = None
+        identity: str = ""
+
+    copy = tmp_path / "model"
+    shutil.copytree(folder_of("gpt2"), copy)
+    told = [fingerprint(Engine(copy)), fingerprint(Engine(copy))]  # type: ignore[arg-type]
+    (copy / "config.json").write_text("{}")
+    for other in (Engine(copy), Engine(copy, base=Engine(copy)), Engine(identity="x"), Engine()):
+        told.append(fingerprint(other))  # type: ignore[arg-type]
+    assert told[0] == told[1] and len(set(told)) == 5

@@ -30,7 +30,7 @@ from llmos.hub.runs.planning import plan_run
 from llmos.hub.runs.progress import add_progress
 from llmos.hub.server import make_app
 from llmos.hub.settings import HubSettings
-from llmos.hub.together import discussions
+from llmos.hub.together import collection_items, collections, discussions
 from llmos.hub.together.pull_requests import open_pull_request
 from llmos.web.routes import ROUTES, error_page
 
@@ -153,6 +153,15 @@ def fill(site: Site) -> None:
         number = open_pull_request(
             connection, bob, small, title=f"PR {HOSTILE}", head=head, description=HOSTILE
         )
+        made_of = {"description": HOSTILE}
+        slug = collections.make_collection(connection, alice, "acme", HOSTILE, **made_of)
+        about = (("model", "acme/small"), ("run", "acme/run"), ("paper", "2307.09288"))
+        for kind, name in about:
+            collection_items.add_item(
+                connection, alice, f"x-{slug.collection_id}", kind, name, HOSTILE
+            )
+        table = metadata.tables["collections"]
+        connection.execute(table.update().values(collection_id="0" * 24))
     entry = keep_bytes(hub, f"new\n{HOSTILE}\n".encode())
     made = Changes(f"To PR {HOSTILE}", added={"new.txt": entry})
     changes.commit(hub, bob, small, f"refs/pr/{number}", made)

@@ -163,3 +163,29 @@ def test_a_profile_in_any_letters_keeps_them(site: Any, bob: Any) -> None:
         number = select(accounts.c.id).where(accounts.c.about.like("x%"))
         assert len(connection.execute(number).all()) == 1
     bob.send("/settings", 422, about="x" * 6000)
+
+
+def test_what_is_new_is_as_private_as_its_owner_has_set_it(site: Any, alice: Any) -> None:
+    page = alice.client.get("/organizations/acme/settings").text
+    assert '<option value="public" selected>' in page
+    alice.send("/organizations/acme/settings", new_repositories="private")
+    assert (
+        '<option value="private" selected>' in alice.client.get("/organizations/acme/settings").text
+    )
+    alice.send("/organizations/acme/settings", full_name="Acme")  # says nothing of it
+    new = {"kind": "model", "owner": "acme", "sharing": "open", "recipe": ""}
+    alice.send("/new", **new, name="hidden", visibility="")
+    alice.send("/new", **new, name="shown", visibility="public")
+    assert site.browser().get("/acme/hidden").status_code == 401
+    assert site.browser().get("/acme/shown").status_code == 200
+    alice.send("/settings", new_repositories="private")
+    alice.send("/new", **{**new, "owner": "alice"}, name="mine", visibility="")
+    assert site.browser().get("/alice/mine").status_code == 401
+
+
+def test_who_only_has_a_token_is_told_how_to_get_a_password(site: Any) -> None:
+    for language, words in (("en", "Only have a token"), ("zh", "只有令牌")):
+        browser = site.browser()
+        browser.headers["Accept-Language"] = language
+        page = browser.get("/login").text
+        assert words in page and "llmos hub user password" in page

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+
+from llmos.hub.repos.making import repo_by_name
 
 pytestmark = pytest.mark.system
 QUIET = [
@@ -31,23 +30,14 @@ PAGES = {
     "/acme": "acme",
     "/leaderboard": "Leaderboard",
     "/login": "Sign in",
+    "/collections": "Collections",
 }
 
 
 @pytest.fixture(scope="module")
-def address(shown: Any) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = uvicorn.Config(shown.app, port=port, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(10)
+def address(shown: Any, over_http: Any) -> Iterator[str]:
+    with over_http(shown.app) as address:
+        yield address
 
 
 def visit(folder: Path, url: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -73,3 +63,18 @@ def test_the_style_sheet_counts(tmp_path: Path, address: str) -> None:
     command = [program, *QUIET, *options, "--window-size=390,844", f"{address}/"]
     subprocess.run(command, capture_output=True, timeout=120, check=True)
     assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("below", ["resolve", "raw"])
+def test_scripts_of_a_drawing_do_not_run(
+    tmp_path: Path, site: Any, over_http: Any, below: str
+) -> None:
+    drawing = b"""<svg xmlns="http://www.w3.org/2000/svg" width="300" height="300"
+        onload="this.append('it ' + 'ran')"><rect width="300" height="300" fill="#ff00ff"/>
+        <script>document.documentElement.append("it " + "ran")</script></svg>"""
+    with site.hub.database.read() as connection:
+        repo = repo_by_name(connection, "model", "acme/small")
+    site.commit("alice", repo, {"drawing.svg": drawing})
+    with over_http(site.app) as address:
+        seen = visit(tmp_path, f"{address}/acme/small/{below}/main/drawing.svg")
+    assert "#ff00ff" in seen.stdout and "it ran" not in seen.stdout

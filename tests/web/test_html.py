@@ -14,7 +14,9 @@ PATHS = [
     "/acme/small/discussions/1", "/acme/small/discussions/2", "/acme/small/discussions/new",
     "/acme/small/settings", "/acme/gated/access", "/settings", "/settings/tokens",
     "/settings/keys", "/settings/organizations", "/organizations/acme/settings", "/new", "/admin",
-    "/nothing", "/signup", "/?done=saved",
+    "/nothing", "/signup", "/?done=saved", "/collections", "/collections/new", "/notifications",
+    "/notifications?show=all", "/collections/add?kind=model&name=acme/small",
+    f"/collections/acme/x-{24 * '0'}", f"/collections/acme/x-{24 * '0'}/edit",
 ]  # fmt: skip
 
 

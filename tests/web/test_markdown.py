@@ -22,7 +22,8 @@ def test_what_a_card_is_made_of() -> None:
         "# A b\n\n| x | y |\n|--|--:|\n| 1 | **2** |\n\n```python\na < b\n```\n\n~~s~~ `c`"
     )
     for part in (
-        '<h1 id="card-a-b">A b</h1>', "<table>", "<strong>2</strong>", "<s>s</s>",
+        '<h1 id="card-a-b">A b</h1>', "<table>", '<th align="right">y', '<td align="right"><s',
+        "<strong>2</strong>", "<s>s</s>",
         '<code class="language-python">a &lt; b', "<code>c</code>",
     ):  # fmt: skip
         assert part in html, html

@@ -8,11 +8,15 @@ from urllib.parse import quote
 
 import pytest
 
-from llmos.hub.accounts.rights import Right
+from llmos.hub.accounts.rights import Right, account_row
 from llmos.hub.api.routing import Need
+from llmos.hub.database.tables import metadata
+from llmos.hub.runs.planning import plan_run
+from llmos.hub.runs.progress import add_progress
 from llmos.web.routes import ROUTES
 
 FILE = quote("a/<img src=x onerror=alert(3)>&\"'.txt")
+COLLECTION = f"/collections/acme/x-{24 * '0'}"
 COMMON = [  # what everybody sees
     "/", "/models", "/datasets", "/runs", "/spaces", "/members", "/members?country=de",
     "/search", "/search?q=acme&kind=run", "/search?q=alice&kind=member", "/leaderboard",
@@ -23,15 +27,17 @@ COMMON = [  # what everybody sees
     "/acme/small/blob/main/README.md?plain=1", "/acme/small/blob/main/x.bin",
     "/acme/small/commit/main", "/acme/small/discussions", "/acme/small/discussions?status=closed",
     "/acme/small/discussions/1", "/acme/small/discussions/2", "/runs/acme/run/tree/main",
-    "/acme/small/commit/refs%2Fpr%2F2", "/gpt2/tree/main",
+    "/acme/small/commit/refs%2Fpr%2F2", "/gpt2/tree/main", "/collections", COLLECTION,
+    "/collections?owner=acme&q=a",
 ]  # fmt: skip
 MINE = [  # what one sees who has signed in
     "/settings", "/settings/tokens", "/settings/keys", "/settings/organizations", "/new",
-    "/acme/small/discussions/new",
+    "/acme/small/discussions/new", "/notifications", "/notifications?show=all", "/collections/new",
+    "/collections/add?kind=model&name=acme/small", "/collections/new?kind=model&name=acme/small",
 ]  # fmt: skip
 MANAGED = [  # what alice sees
     "/acme/small/settings", "/acme/gated/access", "/acme/secret", "/acme/secret/tree/main",
-    "/organizations/acme/settings", "/datasets/acme/texts/tree/main",
+    "/organizations/acme/settings", f"{COLLECTION}/edit", "/datasets/acme/texts/tree/main",
 ]  # fmt: skip
 WHO = ("", "bob", "alice", "root")
 
@@ -126,6 +132,43 @@ def test_a_running_run_renews_itself_and_draws_its_curve(browsers: Any, read_pag
     assert page.all("polyline")[0]["points"].count(",") == 5
     home = read_page(browsers[""].get("/").text)
     assert not home.all("polyline")
+
+
+ALONE = 'version = 1\nname = "mine"\n[rounds]\ncount = 5\nlocal_steps = 4\n'
+
+
+@pytest.mark.parametrize(
+    ("language", "joint", "alone"),
+    [("en", "round 4 of 8", "step 7 of 20"), ("zh", "第 4 / 8 轮", "第 7 / 20 步")],
+)
+def test_a_run_of_one_alone_has_steps(site: Any, language: str, joint: str, alone: str) -> None:
+    alice = site.caller("alice")
+    run = plan_run(site.hub, alice, "acme/mine", ALONE)
+    add_progress(site.hub, alice, run, {7: {"loss": 3.0}})
+    browser = site.browser()
+    browser.headers["Accept-Language"] = language
+    assert joint in browser.get("/runs/acme/run").text
+    page = browser.get("/runs/acme/mine").text
+    assert alone in page and joint not in page
+    assert alone in browser.get("/runs").text
+
+
+def test_a_members_name_leads_to_whose_key_signed(site: Any, read_page: Any) -> None:
+    def owners() -> list[str | None]:
+        page = read_page(site.browser().get("/runs/acme/run").text)
+        return [link["href"] for link in page.all("a") if link["href"] in ("/acme", "/bob")][1:]
+
+    assert owners() == ["/acme", "/bob"]  # awaited: both are accounts here
+    table = metadata.tables["run_members"]
+    with site.hub.database.write() as connection:
+        signed = {"public_key": "a" * 64, "signed_recipe": True}
+        connection.execute(table.update().where(table.c.name == "bob").values(**signed))
+    assert owners() == ["/acme"]  # anybody can write bob's name into a recipe
+    with site.hub.database.write() as connection:
+        bob = account_row(connection, "bob").id
+        key = {"account_id": bob, "public_key": "a" * 64, "created_at": 0}
+        connection.execute(metadata.tables["keys"].insert(), key)
+    assert owners() == ["/acme", "/bob"]
 
 
 def test_a_gated_model_offers_to_ask(browsers: Any, read_page: Any) -> None:

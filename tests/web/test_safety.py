@@ -13,6 +13,7 @@ from llmos.web.pages_signing_in import inside
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'>"
 FILE = quote("a/<img src=x onerror=alert(3)>&\"'.txt")
 QUERY = quote(HOSTILE)
+COLLECTION = f"/collections/acme/x-{24 * '0'}"
 PATHS = [
     "/", f"/search?q={QUERY}", f"/models?q={QUERY}&task={QUERY}&language={QUERY}&license={QUERY}",
     f"/members?q={QUERY}&country=%22%3E", f"/leaderboard?task={QUERY}", "/acme", "/alice", "/bob",
@@ -23,6 +24,9 @@ PATHS = [
     "/acme/small/discussions/2", "/acme/small/tree/refs%2Fpr%2F2", "/runs/acme/run",
     "/acme/small/settings", "/organizations/acme/settings", "/settings", "/admin",
     f"/{QUERY}", f"/acme/{QUERY}", f"/login?next={QUERY}", f"/?done={QUERY}", f"/?lang={QUERY}",
+    "/collections", COLLECTION, f"{COLLECTION}/edit", f"/collections?q={QUERY}&owner={QUERY}",
+    f"/collections/add?kind=model&name={QUERY}", f"/collections/new?name={QUERY}&kind={QUERY}",
+    "/notifications?show=all",
     f"/acme/small/tree/{QUERY}", f"/acme/small/blob/main/{QUERY}",
 ]  # fmt: skip
 ADDRESSES = ("href", "src", "action", "formaction", "poster", "data", "srcset", "xlink:href")
@@ -86,7 +90,8 @@ POSTS = [
     "/acme/small/like", "/acme/small/settings", "/acme/small/settings/delete",
     "/acme/small/discussions/1/comment", "/acme/small/discussions/2/merge", "/logout", "/new",
     "/settings", "/settings/tokens", "/settings/password", "/organizations/acme/invitations",
-    "/admin/invitations", "/acme/gated/access/grant",
+    "/collections", "/collections/add", COLLECTION, f"{COLLECTION}/delete", f"{COLLECTION}/items",
+    "/notifications/read", "/notifications/clear", "/admin/invitations", "/acme/gated/access/grant",
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from llmos.cli.tasks import (
     decoding_of,
     open_model,
 )
+from llmos.cli.texts import read_line
 from llmos.models.engines.engine import Engine
 from llmos.tasks.dialogue import DIALOGUE
 from llmos.tasks.task import Options
@@ -74,7 +75,7 @@ def _next_line(is_interactive: bool) -> str:
     """The next message; "" at the end."""
     if is_interactive:
         typer.echo(PROMPT, nl=False)
-    return sys.stdin.readline().rstrip("\n")
+    return read_line()
 
 
 def _answer(

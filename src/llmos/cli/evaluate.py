@@ -75,6 +75,9 @@ def evaluate(
             help="lm-evaluation-harness tasks (YAML) instead of a suite; choose by --only.",
         ),
     ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ask all items again, whatever FILE.items has kept.")
+    ] = False,
     add: Annotated[
         bool, typer.Option("--add", help="Add up members' results of one model and suite.")
     ] = False,
@@ -83,7 +86,8 @@ def evaluate(
     """Measure MODEL by a suite, and write a signed result.
 
     What the model answered stays beside the result, in the folder FILE.items: an evaluation that
-    broke goes on from there (delete it to ask anew). The result holds figures only; it can be sent.
+    broke goes on from there. Of a service's answers those of a day ago are asked again: nobody can
+    tell whether its model is still the same. The result holds figures only; it can be sent.
     """
     from llmos.provenance.signing import open_key
 
@@ -105,7 +109,7 @@ def evaluate(
         else:
             result = _by_suite(
                 named[0], suite, only or [], data, target, signing, link or [], limit,
-                trained_on or [],
+                trained_on or [], anew,
             )  # fmt: skip
     if as_json:
         typer.echo(Path(result.name).read_text(encoding="utf-8"), nl=False)
@@ -127,6 +131,7 @@ def _by_suite(
     links: list[str],
     limit: int,
     trained_on: list[Path],
+    anew: bool,
 ) -> Result:
     from llmos.evaluation.contamination import contamination
     from llmos.evaluation.evaluate import evaluate as measure
@@ -137,8 +142,12 @@ def _by_suite(
     checked = contamination(wanted, data, trained_on) if trained_on else None
     done = measure(
         wanted, model, data=data, out=out, key=key, links=links, limit=limit,
-        contamination=checked, told=_tell,
+        contamination=checked, told=_tell, anew=anew,
     )  # fmt: skip
+    if answered := sum(done.kept.values()):
+        typer.echo(
+            f"{answered} answers are those of an evaluation before (--anew asks again)", err=True
+        )
     for name, reason in done.left_out.items():
         typer.echo(f"{name}: left out: {reason}", err=True)
     return done.result

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from llmos.cli.texts import whole
+
 
 def generate(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A model folder, or a run.")],
@@ -25,6 +27,7 @@ def generate(
 ) -> None:
     """Continue PROMPT with the model in FOLDER; the text appears as it is written."""
     quiet_transformers()
+    whole(prompt, "PROMPT")
     from llmos.models.generate import generate as pieces
 
     stream = pieces(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from llmos.cli import hub_tokens
 from llmos.cli.hub_opening import ACTOR, Database, Folder, Org, User, account_named, day, opened_hub
 
+No = Annotated[bool, typer.Option("--no", help="No longer.")]
 Role = Annotated[str, typer.Argument(help="reader, contributor, maintainer or admin.")]
 
 users = typer.Typer(help="People: add, list, disable, delete.", no_args_is_help=True)
@@ -90,16 +92,31 @@ def set_user_password(
 
 @users.command("admin")
 def make_admin(
-    name: User,
-    no: Annotated[bool, typer.Option("--no", help="No longer.")] = False,
-    folder: Folder = None,
-    database: Database = None,
+    name: User, no: No = False, folder: Folder = None, database: Database = None
 ) -> None:
     """Make a user an admin of the whole hub."""
     from llmos.hub.accounts.standing import set_hub_admin
 
     with opened_hub(folder, database) as hub, hub.database.write() as connection:
         set_hub_admin(connection, ACTOR, account_named(connection, name, "user"), not no)
+
+
+@users.command("private")
+def make_user_private(
+    name: User, no: No = False, folder: Folder = None, database: Database = None
+) -> None:
+    """Make a user's new repositories private, unless somebody says otherwise."""
+    _set_private(name, "user", not no, folder, database)
+
+
+def _set_private(
+    name: str, kind: str, private: bool, folder: Path | None, database: str | None
+) -> None:
+    from llmos.hub.accounts.profiles import set_profile
+
+    with opened_hub(folder, database) as hub, hub.database.write() as connection:
+        row = account_named(connection, name, kind)
+        set_profile(connection, ACTOR, row, private_default=private)
 
 
 @users.command("disable")
@@ -165,6 +182,14 @@ def list_orgs(
         found = select(accounts).where(accounts.c.kind == "org", accounts.c.disabled_at.is_(None))
         for row in connection.execute(found.order_by(accounts.c.name_key)):
             typer.echo(f"{row.name}\t{day(row.created_at)}\t{row.full_name}".rstrip())
+
+
+@orgs.command("private")
+def make_org_private(
+    name: Org, no: No = False, folder: Folder = None, database: Database = None
+) -> None:
+    """Make an organisation's new repositories private, unless somebody says otherwise."""
+    _set_private(name, "org", not no, folder, database)
 
 
 @orgs.command("role")

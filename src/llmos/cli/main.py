@@ -7,9 +7,11 @@ one line, 130 interrupted. To add a group of commands: one file beside this one,
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -23,6 +25,8 @@ from llmos.cli import (
     generate,
     hub,
     leaderboard,
+    member,
+    plan,
     publish,
     recipe,
     runs,
@@ -44,6 +48,7 @@ First steps:
   llmos storyworld write    make a small text in several languages to try things with
   llmos data prepare        clean, deduplicate and document text before training
   llmos recipe new          write the recipe that the members agree on
+  llmos plan                announce a joint run on a hub; llmos member agree signs it
   llmos train               train one model jointly, and measure what joining brings
   llmos runs                list the runs in this folder
   llmos publish             share a finished run on a hub, with its evidence
@@ -64,11 +69,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 # Mounted here, in the order of --help.
 app.command()(demo.demo)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
+app.command()(plan.plan)
+app.add_typer(member.app, name="member")
 app.command()(train.train)
 app.command()(publish.publish)
 app.command()(verify.verify)
@@ -115,10 +124,31 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     share_cores()
     try:
-        app()
+        _run()
     except LLMOSError as error:
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        _end(" ".join(str(error).split()))
+    except OSError as error:
+        # What a command writes itself, it guards; without a name it is what was printed.
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        _end(f"standard output cannot be written ({error.strerror}): send it elsewhere")
+
+
+def _run() -> None:
+    """The command; what it printed is written out before it counts as done."""
+    try:
+        app()
+    except SystemExit as end:
+        if not end.code:
+            sys.stdout.flush()
+        raise
+
+
+def _end(message: str) -> NoReturn:
+    print("error:", message, file=sys.stderr)
+    # What could not be printed is let go; at its end Python would try again, and complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(2)
 
 
 if __name__ == "__main__":

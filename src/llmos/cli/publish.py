@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,8 +28,12 @@ def publish(
         typer.Argument(metavar="HUB/OWNER/NAME", help="Such as https://hub.example.org/us/tales."),
     ],
     private: Annotated[
-        bool, typer.Option("--private", help="Only members of the owner may see it.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--private/--public",
+            help="Whether only members of the owner may see it; as the owner has set it.",
+        ),
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,16 +83,25 @@ class Publication:
         self.address = HubAddress.parse(to)
         self._token = token_for(self.address)
 
-    def prepare(self, recipe: Recipe, members: Sequence[str]) -> None:
-        """Register the run before it begins: so a name that is taken, or a right that is missing,
-        costs no training. A hub that is away is mentioned; then the run is registered at its end.
+    def prepare(
+        self, recipe: Recipe, members: Sequence[str], keys: Mapping[str, Path] | None = None
+    ) -> None:
+        """Register the run before it begins: so a name that is taken, a right or an agreement that
+        is missing costs no training. A hub that is away is mentioned; then the run is registered at
+        its end. `keys`: files of members' own keys.
         """
+        from llmos.federation.agreeing import check_agreed
         from llmos.federation.hub_address import HubAwayError, HubSession
         from llmos.federation.publish import Sharing, plan_on_hub, recipe_of_start
+        from llmos.provenance.signing import load_key
 
+        agreed = recipe_of_start(recipe, members)
+        own = {name: load_key(file).public for name, file in (keys or {}).items() if file.exists()}
         with HubSession(self.address, self._token) as session:
             try:
-                plan_on_hub(session, recipe_of_start(recipe, members), Sharing())
+                if not plan_on_hub(session, agreed, Sharing()):
+                    for line in check_agreed(session, agreed, own):
+                        typer.echo(line, err=True)
             except HubAwayError as error:
                 typer.echo(f"{error}; the run begins all the same", err=True)
 

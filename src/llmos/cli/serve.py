@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,13 @@ from typing import Annotated
 import typer
 
 from llmos.cli.generate import quiet_transformers
+from llmos.cli.texts import read_stdin, whole
 from llmos.errors import UsageError
+from llmos.listening import address_of, bound
 from llmos.models.engines.opening import is_url
+
+BACKLOG = 2048
+"""Connections that wait to be taken."""
 
 
 def serve(
@@ -62,6 +66,7 @@ def serve(
         import uvicorn
 
         from llmos.serving.app import Settings, create_app
+        from llmos.serving.connections import Connection
         from llmos.serving.limits import read_keys
         from llmos.serving.opening import open_all
     except ImportError as error:
@@ -69,21 +74,25 @@ def serve(
     keys = read_keys(api_keys) if api_keys else frozenset[str]()
     if engine:
         models = [_behind(engine, model) for model in models]
-    engines = open_all(dict(_unique(models)), slots, precision)  # type: ignore[arg-type]
+    sources = dict(_unique(models))
     settings = Settings(
         keys=keys, per_minute=rate, most_bytes=max_bytes, seconds=timeout, watermark=watermark
     )
-    typer.echo(f"serving {', '.join(engines)} at http://{host}:{port}/v1", err=True)
-    uvicorn.run(
-        create_app(engines, settings),
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,
-        backlog=2048,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=30,
-    )
+    with bound(host, port, BACKLOG) as listener:
+        engines = open_all(sources, slots, precision)  # type: ignore[arg-type]
+        config = uvicorn.Config(
+            create_app(engines, settings),
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=30,
+        )
+        address = address_of(host, listener)
+        typer.echo(f"serving {', '.join(engines)} at {address}/v1", err=True)
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def _named(model: str) -> tuple[str, str]:
@@ -133,7 +142,7 @@ def detect(
 
     folder = model_folder(model)
     size = read(AutoConfig, folder).get_text_config().vocab_size
-    content = sys.stdin.read() if text == "-" else text
+    content = read_stdin() if text == "-" else whole(text, "TEXT")
     found = detected(base_vocabulary(str(folder)).encode(content), size)
     is_marked = found.p < 1e-3
     typer.echo(

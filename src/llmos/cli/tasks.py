@@ -10,12 +10,14 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from llmos.cli.generate import quiet_transformers
+from llmos.cli.texts import read_stdin, read_text
 from llmos.errors import UsageError
 from llmos.models.engines.engine import Engine
 from llmos.tasks import COMMANDS
@@ -164,30 +166,21 @@ def _inputs(task: Task, values: dict[str, Any]) -> Iterator[Inputs]:
     for one in task.fields[1:]:
         value = values.get(_safe(one.name))
         if value is not None:
-            rest[one.name] = _read(value) if isinstance(value, Path) else value
+            rest[one.name] = read_text(value) if isinstance(value, Path) else value
     text = values["text"]
     if text is not None and values["file"] is not None:
         raise UsageError("a text and --file are given: leave one of them out")
     if values["file"] is not None:
-        text = _read(values["file"])
+        text = read_text(values["file"])
     elif text in (None, "-"):
         if sys.stdin.isatty():
             raise UsageError(f"no text: give it behind `llmos {task.command}`, or by --file")
-        text = sys.stdin.read()
+        text = read_stdin()
     texts = [line for line in text.splitlines() if line.strip()] if values["each_line"] else [text]
     if not texts:
         raise UsageError("no line holds a text: give some")
     for one_text in texts:
         yield {task.main.name: one_text, **rest}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): give a text file") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: save it as UTF-8") from error
 
 
 def open_model(model: str) -> Engine:
@@ -202,13 +195,13 @@ def open_model(model: str) -> Engine:
 def _print_stream(task: Task, engine: Engine, inputs: Inputs, options: Options) -> None:
     from llmos.tasks.running import stream
 
-    pieces = stream(task, engine, inputs, options)
-    while True:
-        try:
-            typer.echo(next(pieces), nl=False)
-        except StopIteration as end:
-            result: Result = end.value
-            break
+    with closing(stream(task, engine, inputs, options)) as pieces:
+        while True:
+            try:
+                typer.echo(next(pieces), nl=False)
+            except StopIteration as end:
+                result: Result = end.value
+                break
     typer.echo()
     for note in notes(result):
         typer.echo(note, err=True)
@@ -217,6 +210,8 @@ def _print_stream(task: Task, engine: Engine, inputs: Inputs, options: Options) 
 def notes(result: Result) -> list[str]:
     """What a reader should know beside the text."""
     found = []
+    if result.values.get("label") == "" and "written" in result.values:
+        found.append(f"none of the labels; the model wrote: {result.values['written'][:200]}")
     probabilities = result.values.get("probabilities") or {}
     if probabilities:
         shares = sorted(probabilities.items(), key=lambda pair: -pair[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +48,14 @@ def train(
             help="ddp or fsdp: how processes that torchrun started share one model (--data).",
         ),
     ] = "ddp",
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            metavar="NAME=FILE",
+            help="A member's own signing key, as it agreed with on a hub; with --data: FILE.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="Agree on this seed instead of the recipe's (also the split)."),
@@ -73,7 +81,13 @@ def train(
     quiet_transformers()
     publication = Publication(publish) if publish else None
     if resume is not None:
-        given = {"RECIPE": recipe, "--out": out, "--data": data, "--member": member, "--seed": seed}
+        given: dict[str, object] = {
+            "RECIPE": recipe,
+            "--out": out,
+            "--data": data,
+            "--member": member,
+        }
+        given |= {"--key": key, "--seed": seed}
         extra = [name for name, value in given.items() if value is not None]
         if extra or compare or processes:
             raise UsageError(
@@ -92,9 +106,13 @@ def train(
     if data is not None:
         if member or compare or processes:
             raise UsageError("--data trains alone: leave out --member, --compare and --processes")
-        start_alone(agreed, out, data, parallel, publication)
+        if len(key or []) > 1:
+            raise UsageError("--data trains alone: give one --key FILE")
+        own = Path(key[0]).expanduser() if key else None
+        start_alone(agreed, out, data, parallel, publication, own)
         return
     members = parse_members(member) if member else None
+    keys = {name: file.expanduser() for name, file in parse_members(key or [], "--key").items()}
     start(
         agreed,
         out,
@@ -102,6 +120,7 @@ def train(
         compare=compare,
         processes=processes,
         publication=publication,
+        keys=keys,
     )
 
 
@@ -113,12 +132,13 @@ def start(
     compare: bool = False,
     processes: bool = False,
     publication: Publication | None = None,
+    keys: Mapping[str, Path] | None = None,
 ) -> None:
     """Start a joint run with live progress and print its outcome; `llmos demo` does too."""
     from llmos.federation import local
 
     if publication:
-        publication.prepare(recipe, list(members or ()))
+        publication.prepare(recipe, list(members or ()), keys)
     run_with_progress(
         out,
         RunProgress(recipe),
@@ -130,6 +150,7 @@ def start(
                 members=members,
                 compare=compare,
                 processes=processes,
+                keys=keys,
                 listener=listen,
             ),
         ),
@@ -147,7 +168,12 @@ def _told(
 
 
 def start_alone(
-    recipe: Recipe, out: Path, data: Path, parallel: str, publication: Publication | None = None
+    recipe: Recipe,
+    out: Path,
+    data: Path,
+    parallel: str,
+    publication: Publication | None = None,
+    key: Path | None = None,
 ) -> None:
     """Train alone with live progress and print the outcome."""
     from llmos.training import alone
@@ -163,7 +189,7 @@ def start_alone(
             _told(
                 publication,
                 lambda listen: alone.start_alone(
-                    recipe, data, out, processes=processes, listener=listen
+                    recipe, data, out, key=key, processes=processes, listener=listen
                 ),
             ),
         )
@@ -197,10 +223,11 @@ def go_on(run: Path, parallel: str = "ddp", publication: Publication | None = No
     else:
         from llmos.federation import local
 
-        local.read_settings(run)
+        members = local.read_settings(run).members
         recipe = load_recipe(run / "recipe.toml")
         if publication:
-            publication.prepare(recipe, ())
+            homes = {name: run / "members" / name / "key.pem" for name in members}
+            publication.prepare(recipe, (), homes)
         run_with_progress(
             run,
             RunProgress(recipe),

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmos.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmos.federation.verify import Verification
+    from llmos.hub.runs.examining import Examined
+
 
 def verify(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, or a ledger.")],
     heads: Annotated[
         list[Path] | None,
         typer.Option(
@@ -24,11 +30,10 @@ def verify(
 
     The chain of the ledger, all signatures, the closing entry, the hash of every file, members'
     own copies of the ledger, and every merge computed again from the updates and compared bit for
-    bit. What it cannot prove is said at the end.
+    bit. What it cannot prove is said at the end. Of a ledger alone (ledger.jsonl, as a hub gives
+    it to anybody) all is checked that needs no other file.
     """
-    from llmos.federation.verify import verify_run
-
-    result = verify_run(run, heads or ())
+    result = _of_ledger(run, heads) if run.is_file() else _of_run(run, heads)
     if as_json:
         record = {
             "ok": result.ok,
@@ -41,11 +46,24 @@ def verify(
     raise typer.Exit(0 if result.ok else 1)
 
 
-def print_verification(result: object) -> None:
-    """Print a `federation.verify.Verification` for people."""
-    from llmos.federation.verify import Verification
+def _of_run(run: Path, heads: list[Path] | None) -> Verification:
+    from llmos.federation.verify import verify_run
 
-    assert isinstance(result, Verification)
+    return verify_run(run, heads or ())
+
+
+def _of_ledger(ledger: Path, heads: list[Path] | None) -> Examined:
+    from llmos.hub.runs.examining import LARGEST, examine
+
+    if heads:
+        raise UsageError("--heads needs the folder of a run, not a ledger alone")
+    if ledger.stat().st_size > LARGEST:
+        raise UsageError(f"{ledger} is no ledger: one has at most {LARGEST:,} bytes")
+    return examine(ledger.read_bytes())
+
+
+def print_verification(result: Verification | Examined) -> None:
+    """Print a verification for people."""
     for check in result.checks:
         typer.echo(f"{'FAILED' if check.problems else 'ok':<7}{check.name}: {check.detail}")
         for problem in check.problems:

@@ -11,7 +11,7 @@ from llmos.errors import SignatureError, UsageError
 from llmos.evaluation.parts import quantities_of
 from llmos.evaluation.predictions import read_rows, rows_sha256
 from llmos.metrics.bootstrap import Floats
-from llmos.metrics.score import Difference, compare_rows
+from llmos.metrics.difference import Difference, compare_rows
 from llmos.provenance.results import Result, read_result
 
 LEVEL = 0.95

@@ -6,6 +6,7 @@ result = evaluate(load_suite("public"), "runs/gpt", data=Path("data"), out=Path(
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from llmos.evaluation.judging import rows
 from llmos.evaluation.predictions import (
     AT_ONCE,
     Answers,
+    alone_in,
     items_folder,
     rows_sha256,
     write_rows,
@@ -36,16 +38,21 @@ from llmos.storage import sha256_hex
 
 Told = Callable[[str, int, int], None]
 """Called with the benchmark's name, the items done and all of them."""
+LAST = 24 * 3600.0
+"""Seconds that answers of a service are kept: a folder is known by its hash, while a service may
+change its model under the same name."""
 SAMPLES = 1000
 """Of the bootstrap (Koehn 2004, W04-3250)."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The result, and the benchmarks that the model cannot do, with the reason."""
+    """The result, the benchmarks that the model cannot do, with the reason, and how many answers of
+    each other one were there from an evaluation before."""
 
     result: Result
     left_out: Mapping[str, str]
+    kept: Mapping[str, int]
 
 
 def evaluate(
@@ -60,37 +67,46 @@ def evaluate(
     contamination: JSON | None = None,
     told: Told = lambda name, done, total: None,
     engine: Engine | None = None,
+    anew: bool = False,
 ) -> Evaluated:
     """Measure a model and write the signed result to `out`; what is there already is not asked
-    again. `limit`: so many items of each benchmark at most, evenly spread; the result says so.
+    again, unless `anew`, or the model is another, or a service's answers are old (`LAST`). `limit`:
+    so many items of each benchmark at most, evenly spread; the result says so.
 
     Raises `UsageError` for data that does not fit the suite, `ModelError` for a model that cannot
-    be read or can do no benchmark of the suite.
+    be read or can do no benchmark of the suite, `StorageError` while another evaluation writes
+    there.
     """
     sets = {one.name: _items(one, data, limit) for one in suite.benchmarks}
     engine, subject = opened(model, links, engine)
     folder = items_folder(out)
+    is_known = bool(subject["sha256"])
+    asked = subject["sha256"] if is_known else [subject["name"], getattr(engine, "identity", "")]
+    last = -math.inf if anew else math.inf if is_known else LAST
     parts: list[JSON] = []
-    kept: dict[str, dict[str, Floats]] = {}
+    judged: dict[str, dict[str, Floats]] = {}
     left_out: dict[str, str] = {}
-    for one in suite.benchmarks:
-        items = sets[one.name]
-        depends = [
-            one.to_json(), items_sha256(items), subject["sha256"] or subject["name"], suite.seed,
-        ]  # fmt: skip
-        answers = Answers(folder / f"{one.name}.jsonl", sha256_hex(canonical_json(depends)))
-        try:
-            _ask_all(engine, one, items, answers, suite.seed, told)
-        except UnsupportedError as error:
-            left_out[one.name] = _without_path(str(error), engine, subject["name"])
-            continue
-        kept[one.name] = rows(one, items, answers.found)
-        how = [_without_path(way, engine, subject["name"]) for way in answers.how]
-        parts.append(_part(one, items, how, kept[one.name], suite.seed))
-    if not parts:
-        name, reason = next(iter(left_out.items()))
-        raise UsageError(f"{model} can do no benchmark of {suite.name} ({name}: {reason})")
-    write_rows(folder, kept)
+    kept: dict[str, int] = {}
+    with alone_in(folder):
+        for one in suite.benchmarks:
+            items = sets[one.name]
+            depends = sha256_hex(
+                canonical_json([one.to_json(), items_sha256(items), asked, suite.seed])
+            )
+            answers = Answers(folder / f"{one.name}.jsonl", depends, last=last)
+            try:
+                _ask_all(engine, one, items, answers, suite.seed, told)
+            except UnsupportedError as error:
+                left_out[one.name] = _without_path(str(error), engine, subject["name"])
+                continue
+            kept[one.name] = answers.kept
+            judged[one.name] = rows(one, items, answers.found)
+            how = [_without_path(way, engine, subject["name"]) for way in answers.how]
+            parts.append(_part(one, items, how, judged[one.name], suite.seed))
+        if not parts:
+            name, reason = next(iter(left_out.items()))
+            raise UsageError(f"{model} can do no benchmark of {suite.name} ({name}: {reason})")
+        write_rows(folder, judged)
     body: JSON = {
         "version": VERSION,
         "suite": {"name": suite.name, "version": suite.version, "sha256": suite.sha256()},
@@ -104,7 +120,7 @@ def evaluate(
     }
     if contamination is not None:
         body["contamination"] = contamination
-    return Evaluated(write_result(out, body, key), left_out)
+    return Evaluated(write_result(out, body, key), left_out, kept)
 
 
 def scored(name: str, quantity: Quantity, score: Score) -> JSON:

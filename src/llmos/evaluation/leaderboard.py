@@ -8,6 +8,7 @@ signer the last one given counts.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,11 +151,12 @@ def _hashes(result: Result) -> dict[str, str]:
 
 def places(scores: Sequence[Score], higher_is_better: bool) -> list[int]:
     """1 and the number of models whose interval lies wholly on the better side, for each."""
-
-    def is_above(a: Score, b: Score) -> bool:
-        return a.low > b.high if higher_is_better else a.high < b.low
-
-    return [1 + sum(is_above(other, one) for other in scores) for one in scores]
+    if higher_is_better:
+        ends = [(one.low, one.high) for one in scores]
+    else:
+        ends = [(-one.high, -one.low) for one in scores]
+    worse = sorted(low for low, _ in ends)
+    return [1 + len(worse) - bisect_right(worse, high) for _, high in ends]
 
 
 def _marks(result: Result, part: Mapping[str, Any], signers: Mapping[str, str]) -> Iterable[str]:

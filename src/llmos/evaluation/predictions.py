@@ -8,9 +8,11 @@ each item adds to each metric.
 from __future__ import annotations
 
 import io
+import math
+import time
 import zipfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from llmos.errors import UsageError
 from llmos.evaluation.items import Answer
 from llmos.metrics.bootstrap import Floats
 from llmos.records import append_jsonl, read_jsonl
-from llmos.storage import sha256_hex, storage_errors, write_atomic
+from llmos.storage import exclusive_lock, sha256_hex, storage_errors, write_atomic
 
 AT_ONCE = 256
 """Items that are asked and kept together."""
@@ -32,18 +34,30 @@ def items_folder(result: Path) -> Path:
     return result.with_name(f"{result.name.removesuffix('.json')}.items")
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder of items: two evaluations would mix their answers.
+
+    Raises `StorageError` where another one holds it.
+    """
+    busy = f"another evaluation is writing to {folder}: wait for it, or name another --out"
+    with exclusive_lock(folder / "lock", busy):
+        yield
+
+
 class Answers:
     """The answers to one benchmark, kept in a file as they come.
 
-    key: hash of all that they depend on; a file of another key is begun anew.
+    key: hash of all that they depend on; a file of another key is begun anew, and one whose last
+    answer is more than `last` seconds old. kept: how many were there already.
     """
 
-    def __init__(self, file: Path, key: str) -> None:
+    def __init__(self, file: Path, key: str, *, last: float = math.inf) -> None:
         self._file = file
         self.how: list[str] = []
         self.found: list[Answer] = []
         lines = read_jsonl(file)
-        if next(lines, {}).get("key") == key:
+        if next(lines, None) == {"key": key} and _age(file) <= last:
             with suppress(KeyError, TypeError):
                 for line in lines:
                     self.found.append(Answer(line["text"], tuple(line["numbers"])))
@@ -52,6 +66,7 @@ class Answers:
             with storage_errors(file):
                 file.unlink(missing_ok=True)
             append_jsonl(file, {"key": key})
+        self.kept = len(self.found)
 
     def add(self, answers: Sequence[Answer], how: str) -> None:
         """Keep some more."""
@@ -63,6 +78,12 @@ class Answers:
     def _note(self, how: str) -> None:
         if how not in self.how:
             self.how.append(how)
+
+
+def _age(file: Path) -> float:
+    """Seconds since the file was written."""
+    with storage_errors(file):
+        return max(0.0, time.time() - file.stat().st_mtime)
 
 
 def rows_sha256(rows: Mapping[str, Floats]) -> str:

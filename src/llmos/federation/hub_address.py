@@ -34,20 +34,31 @@ class HubAddress:
     @classmethod
     def parse(cls, text: str) -> HubAddress:
         """Read HUB/owner/name, HUB being the hub's address. Raises `UsageError`."""
-        parts = urlsplit(text)
-        *rest, owner, name = ["", "", *parts.path.strip("/").split("/")]
-        named = _NAME.fullmatch(owner) and _NAME.fullmatch(name)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not named:
+        hub, *named = text.rstrip("/").rsplit("/", 2)
+        hub = re.sub(r"/(runs|datasets)$", "", hub)  # the address of its page
+        if len(named) != 2 or not all(_NAME.fullmatch(part) for part in named) or not _is_hub(hub):
             raise UsageError(f"{text} is no place on a hub: write HUB/owner/name, as {EXAMPLE}")
-        path = "/".join(part for part in rest if part)
-        return cls(
-            f"{parts.scheme}://{parts.netloc}{'/' + path if path else ''}", f"{owner}/{name}"
-        )
+        return cls(hub.rstrip("/"), "/".join(named))
+
+    @classmethod
+    def parse_hub(cls, text: str) -> HubAddress:
+        """Read the address of a hub itself; `name` is "". Raises `UsageError`."""
+        if not _is_hub(text):
+            raise UsageError(f"{text} is no address of a hub: write it as https://hub.example.org")
+        return cls(text.rstrip("/"), "")
 
     @property
     def url(self) -> str:
         """As it was given."""
-        return f"{self.endpoint}/{self.name}"
+        return f"{self.endpoint}/{self.name}".rstrip("/")
+
+
+def _is_hub(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.query
+    except ValueError:
+        return False
 
 
 def token_for(address: HubAddress) -> str:
@@ -103,9 +114,16 @@ class HubSession:
     def done(self, method: str, path: str, **body: Any) -> Any:
         """The JSON of an answer that is no error. Raises `UsageError` with what the hub says."""
         answer = self.ask(method, path, **body)
+        try:
+            found = answer.json()
+        except ValueError:
+            raise UsageError(
+                f"{self.address.endpoint} answers {path} with status {answer.status_code} and no "
+                "JSON: check that it is the address of an LLMOS hub"
+            ) from None
         if answer.is_error:
             raise UsageError(f"{self.address.endpoint} refuses: {said(answer)}")
-        return answer.json()
+        return found
 
 
 def said(answer: httpx.Response) -> str:

@@ -19,7 +19,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from llmos.errors import DataError, ModelError, RecipeError, StorageError, UsageError
@@ -30,6 +30,7 @@ from llmos.federation.finish import finish
 from llmos.federation.member import Member
 from llmos.federation.processes import MemberProcesses
 from llmos.models.base import base_sizes
+from llmos.provenance.signing import link_key, load_key
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON
 from llmos.storage import exclusive_lock, require_free_space, write_atomic
@@ -54,6 +55,7 @@ class RunSettings:
     threads: int
     compare: bool
     processes: bool
+    keys: dict[str, str] = field(default_factory=dict)  # files of keys that are kept elsewhere
     version: int = 1
 
 
@@ -83,12 +85,14 @@ def train(
     data: Path | str | None = None,
     compare: bool = False,
     processes: bool = False,
+    keys: Mapping[str, Path | str] | None = None,
     listener: Listener = _silent,
 ) -> Run:
     """Run `recipe` into the new folder `out` (runs/NAME of the recipe unless given).
 
     `members` names the folders of a joint run; `data` is the folder of one organisation alone
-    (the folder `data` beside the recipe's file where neither is given). Raises `LLMOSError` for
+    (the folder `data` beside the recipe's file where neither is given). `keys` are files of
+    members' own signing keys, by name; the others get one of the run. Raises `LLMOSError` for
     whatever does not fit, before anything is written.
     """
     beside = None if isinstance(recipe, Recipe) else Path(recipe).parent / "data"
@@ -104,6 +108,8 @@ def train(
     if data is not None:
         if compare or processes:
             raise UsageError("one organisation alone has nobody to compare with: give --member")
+        if keys:
+            raise UsageError("keys by name are for members: a run alone has none")
         start_alone(recipe, Path(data), folder, listener=listener)
         return Run(folder)
     assert members is not None
@@ -119,18 +125,32 @@ def train(
             "give the same names, or change agreement.members"
         )
     recipe = recipe.with_values({"agreement.members": sorted(paths)})
+    own_keys = _own_keys(keys or {}, paths)
     materials = {name: _material(name, Path(path), recipe) for name, path in paths.items()}
     require_free_space(folder.parent, _bytes_needed(recipe, len(paths)), "this run")
     with exclusive_lock(folder / ".lock", busy(folder)):
         require_new(folder)  # another process may have made one meanwhile
         write_atomic(folder / "recipe.toml", recipe.to_toml().encode())
-        settings = RunSettings(paths, threads, compare, processes)
+        settings = RunSettings(paths, threads, compare, processes, own_keys)
         write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
         try:
             return _go(folder, settings, materials, listener)
         except (DataError, ModelError, RecipeError):
             _remove_unless_trained(folder)
             raise
+
+
+def _own_keys(keys: Mapping[str, Path | str], members: Mapping[str, str]) -> dict[str, str]:
+    """The files of the keys, checked. Raises `UsageError`, `StorageError`."""
+    found: dict[str, str] = {}
+    for name, file in keys.items():
+        if name not in members:
+            raise UsageError(
+                f"the key {file} is of {name}, but the members are {', '.join(members)}"
+            )
+        load_key(Path(file))
+        found[name] = str(Path(file).resolve())
+    return found
 
 
 def _material(name: str, path: Path, recipe: Recipe) -> Material:
@@ -210,6 +230,8 @@ def _go(
     for home in homes.values():
         if not (home / "recipe.toml").exists():
             write_atomic(home / "recipe.toml", recipe_text)
+    for name, file in settings.keys.items():
+        link_key(homes[name] / "key.pem", Path(file))
     if (folder / "ledger.jsonl").exists() and (folder / "ledger.jsonl").stat().st_size:
         coordinator = Coordinator.open(folder, exchange, listener)
     else:

@@ -6,15 +6,16 @@ Done twice, it changes nothing the second time; broken off, it is done again wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmos.errors import UsageError
 from llmos.federation.hub_address import HubAddress, HubAwayError, HubSession, said, token_for
 from llmos.federation.run_result import write_run_result
+from llmos.federation.telling import tell_log
 from llmos.provenance.ledger import Ledger
 from llmos.recipe import Recipe, load_recipe
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """How a run is published. `datasets`: names on the hub; `results`: further signed results."""
+    """How a run is published. `private`: None: as it was planned, else as the owner has set it;
+    `datasets`: names on the hub; `results`: further signed results."""
 
-    private: bool = False
+    private: bool | None = None
     datasets: Sequence[str] = ()
     results: Sequence[Path] = ()
 
@@ -42,9 +44,15 @@ class Published:
     verified: bool
 
 
-def plan_on_hub(session: HubSession, recipe: Recipe, sharing: Sharing) -> bool:
+def plan_on_hub(
+    session: HubSession,
+    recipe: Recipe,
+    sharing: Sharing,
+    accounts: Mapping[str, str] | None = None,
+) -> bool:
     """Register the run of `recipe`, unless it is there; whether it was not.
 
+    `accounts`: whose members are which, where the account has another name than the member.
     Raises `UsageError` when the name is taken by a run of another recipe or one may not use it;
     `HubAwayError`.
     """
@@ -52,6 +60,7 @@ def plan_on_hub(session: HubSession, recipe: Recipe, sharing: Sharing) -> bool:
     plan = {
         "name": name,
         "recipe": recipe.to_toml(),
+        "members": dict(accounts or {}),
         "private": sharing.private,
         "datasets": list(sharing.datasets),
         "model": name,
@@ -64,8 +73,9 @@ def plan_on_hub(session: HubSession, recipe: Recipe, sharing: Sharing) -> bool:
     there = session.done("GET", f"/api/runs/{name}/state")
     if there["recipe_sha256"] != recipe.sha256():
         raise UsageError(
-            f"{session.address.url} is taken by a run of another recipe "
-            f"({there['recipe_sha256'][:16]}): choose another name"
+            f"{session.address.url} is a run of another recipe (sha256 "
+            f"{there['recipe_sha256'][:16]}, not {recipe.sha256()[:16]}): train with the one that "
+            "was planned (llmos member agree shows it), or choose another name"
         )
     if sharing.private and not there["private"]:
         raise _not_private(session.address)
@@ -98,6 +108,11 @@ def publish_run(
     token = token or token_for(address)
     with HubSession(address, token) as session:
         plan_on_hub(session, recipe, sharing)
+        there = session.done("GET", f"/api/runs/{address.name}/state")
+        if sharing.private is None:
+            sharing = replace(sharing, private=bool(there["private"]))
+        if there["state"] != "done":
+            tell_log(session, folder / "log.jsonl")
         write_run_result(folder, address.name)
         title = f"Publish the run {recipe.name}"
         commit = _push_model(folder, address, token, sharing, title)
@@ -123,7 +138,9 @@ def _push_model(folder: Path, address: HubAddress, token: str, sharing: Sharing,
     return _commit(address, token, "model", dict(_files(folder, sharing)), title, head)
 
 
-def publish_dataset(folder: Path, address: HubAddress, level: str, *, private: bool = False) -> str:
+def publish_dataset(
+    folder: Path, address: HubAddress, level: str, *, private: bool | None = None
+) -> str:
     """Register what `llmos data publish` wrote into `folder` as a data set shared at `level` (open,
     federated, metadata), in one commit; its id.
 

@@ -17,6 +17,7 @@ from llmos.hub.database.tables import meta
 from llmos.hub.errors import HubError
 from llmos.hub.repos.counting import Downloads
 from llmos.hub.repos.tags import FrequentTags
+from llmos.hub.runs.board import Boards
 from llmos.hub.settings import HubSettings
 from llmos.hub.storage.staging import Staged
 from llmos.hub.storage.store import open_store
@@ -33,6 +34,7 @@ class Hub:
         self.blobs = open_store(settings)
         self.downloads = Downloads(self.database)
         self.tags = FrequentTags(self.database)
+        self.boards = Boards()
         self.limits = Limits(settings.requests_per_minute, settings.logins_per_minute)
         self._secret = self.noted("secret", lambda: secrets.token_hex(32)).encode()
 

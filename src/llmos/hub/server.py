@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,6 @@ from sqlalchemy import select
 from starlette.types import ASGIApp
 
 from llmos import __version__
-from llmos.errors import UsageError
 from llmos.hub.accounts import people
 from llmos.hub.api.app import ErrorPage, HubApp
 from llmos.hub.api.observing import Observed
@@ -31,6 +31,8 @@ from llmos.hub.logs import log_to_stderr
 from llmos.hub.settings import HubSettings
 from llmos.hub.together.deliveries import start_deliveries
 from llmos.hub.upkeep.rechecking import Rechecking
+from llmos.hub.upkeep.settling import Settling, recover
+from llmos.listening import address_of, bound
 from llmos.storage import exclusive_lock, storage_errors
 
 log = logging.getLogger("llmos.hub")
@@ -45,10 +47,13 @@ Clients of the Hugging Face protocol use it with:
 FIRST = """\
 The first admin is {name}. This token is shown this once; keep it:
   export HF_TOKEN={token}
+To sign in with a browser, set a password: llmos hub user password {name} {where}
 """
 
 
-def make_app(hub: Hub, pages: Sequence[Route] = (), error_page: ErrorPage | None = None) -> ASGIApp:
+def make_app(
+    hub: Hub, pages: Sequence[Route] = (), error_page: ErrorPage | None = None
+) -> Observed:
     """The hub's ASGI application, counted and logged; `pages` are routes beside the API's. They
     come first: /NAME is an account's page before it is a model's short name."""
     return Observed(HubApp(hub, [*pages, *ROUTES], error_page))
@@ -69,19 +74,25 @@ def start(
     """
     with ExitStack() as stack:
         stack.enter_context(_folder_of_one(settings))
-        listener = stack.enter_context(_bound(settings))
+        listener = stack.enter_context(bound(settings.host, settings.port, BACKLOG))
         hub = opened(settings)
         stack.callback(hub.close)
         _drop_leftovers(settings.temporary)
         token = first_admin(hub)
         log_to_stderr(settings.log)
-        address = settings.public_url.rstrip("/") or _address(settings.host, listener)
+        address = settings.public_url.rstrip("/") or address_of(settings.host, listener)
         folder = settings.folder.absolute()
-        first = "\n" + FIRST.format(name=settings.admin, token=token) if token else ""
+        first = (
+            "\n" + FIRST.format(name=settings.admin, token=token, where=_where(settings))
+            if token
+            else ""
+        )
         say(STARTED.format(version=__version__, address=address, folder=folder, first=first))
+        stack.enter_context(Settling(hub))
         stack.enter_context(Rechecking(hub))
-        stack.callback(start_deliveries(hub).stop)
-        _Server(make_app(hub, pages, error_page), settings).run(sockets=[listener])
+        app = make_app(hub, pages, error_page)
+        stack.callback(start_deliveries(hub, app.meters.delivered).stop)
+        _Server(app, settings).run(sockets=[listener])
         log.info("stopped")
 
 
@@ -92,7 +103,9 @@ def opened(settings: HubSettings) -> Hub:
         settings.temporary.mkdir(parents=True, exist_ok=True)
     upgrade(settings.database_url)
     with storage_errors(settings.folder), reachable(settings.database_url):
-        return Hub(settings)
+        hub = Hub(settings)
+        recover(hub)
+        return hub
 
 
 def first_admin(hub: Hub) -> str | None:
@@ -102,6 +115,13 @@ def first_admin(hub: Hub) -> str | None:
             return None
         row = people.make_account(connection, "llmos hub start", hub.settings.admin, admin=True)
         return people.make_token(connection, "llmos hub start", row, label="first")
+
+
+def _where(settings: HubSettings) -> str:
+    """The option that leads a command to this hub's data; a database's address has a password."""
+    if settings.database:
+        return "--database URL"
+    return f"--folder {shlex.quote(str(settings.folder.absolute()))}"
 
 
 @contextmanager
@@ -122,37 +142,6 @@ def _folder_of_one(settings: HubSettings) -> Iterator[None]:
             probe.write_bytes(b"")
             probe.unlink()
         yield
-
-
-@contextmanager
-def _bound(settings: HubSettings) -> Iterator[socket.socket]:
-    """The listening socket, bound before anything is made: a taken port costs nothing."""
-    where = f"{settings.host}:{settings.port}"
-    try:
-        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        listener = socket.socket(family, kind)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(address)
-            listener.listen(BACKLOG)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise UsageError(
-            f"cannot listen at {where} ({error.strerror or error}): choose another --port or --host"
-        ) from error
-    with listener:
-        listener.set_inheritable(False)
-        yield listener
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    shown = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
-    if ":" in shown:
-        shown = f"[{shown}]"
-    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def _drop_leftovers(folder: Path) -> None:

@@ -36,6 +36,7 @@ class _Answers(IsMean):
     rules: str = "multilingual"
 
     higher_is_better = True
+    bounds = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.rules not in RULES:

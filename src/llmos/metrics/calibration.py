@@ -24,6 +24,7 @@ class CalibrationError:
     name = "ECE"
     higher_is_better = False
     is_share = False
+    bounds = (0.0, 1.0)
 
     @property
     def settings(self) -> str:

@@ -35,6 +35,7 @@ class Repetition(IsMean):
 
     higher_is_better = False
     is_share = False
+    bounds = (0.0, 1.0)
 
     @property
     def name(self) -> str:

@@ -25,6 +25,7 @@ class Accuracy(IsMean):
     settings = ""
     higher_is_better = True
     is_share = True
+    bounds = (0.0, 1.0)
 
     def rows(self, predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
         at_least_one(self.name, references)
@@ -40,6 +41,7 @@ class _Counted:
 
     higher_is_better = True
     is_share = False
+    bounds = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
@@ -79,6 +81,7 @@ class Matthews(_Counted):
     """Matthews' correlation of the labels. From -1 to 1; 0 is chance."""
 
     name = "MCC"
+    bounds = (-1.0, 1.0)
 
     def value(self, sums: Floats) -> float:
         return matthews(*self._counts(sums))

@@ -33,6 +33,7 @@ class PassAtK(IsMean):
 
     higher_is_better = True
     is_share = False
+    bounds = (0.0, 1.0)
 
     @property
     def name(self) -> str:

@@ -52,6 +52,7 @@ class Perplexity:
 
     higher_is_better = False
     is_share = False
+    bounds = (0.0, math.inf)
 
     def rows(self, nll_nats: npt.ArrayLike, tokens: npt.ArrayLike) -> Floats:
         """The negative log-likelihood and the number of tokens of each text: (N,) each."""
@@ -70,6 +71,7 @@ class BitsPerByte:
     name = "bits per byte"
     higher_is_better = False
     is_share = False
+    bounds = (0.0, math.inf)
 
     def rows(self, nll_nats: npt.ArrayLike, bytes: npt.ArrayLike) -> Floats:
         """The negative log-likelihood and the size of each text: (N,) each."""

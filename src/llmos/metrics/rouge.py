@@ -43,6 +43,7 @@ class Rouge:
 
     higher_is_better = True
     is_share = False
+    bounds = (0.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.variant not in ("1", "2", "L"):

@@ -1,4 +1,4 @@
-"""What a metric is, and its figure with an interval: alone, of several members, of two models.
+"""What a metric is, and its figure with an interval: alone, and of several members together.
 
 Every metric gives each item a row of numbers that add up; its value is a function of their sums.
 So members can send sums instead of texts, and intervals, joint figures and paired tests of all
@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Protocol
 
 import numpy as np
 
 from llmos.errors import UsageError
 from llmos.metrics.bootstrap import Floats, resampled_sums
+from llmos.metrics.intervals import check_samples, is_even, percentiles, unseen, wilson, z
 
 _STEP = 1e-3
 """Of a standard deviation: the step of numerical derivatives."""
@@ -37,6 +37,11 @@ class Quantity(Protocol):
     @property
     def is_share(self) -> bool:
         """Whether rows are (0 or 1, 1), so that the value is a plain share of the items."""
+        ...
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that the figure can be; infinite where there is no such number."""
         ...
 
     def value(self, sums: Floats) -> float:
@@ -67,6 +72,7 @@ class Mean(IsMean):
     settings: str = ""
     higher_is_better: bool = True
     is_share: bool = False
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
 
 def at_least_one(name: str, references: Sequence[Sequence[str]]) -> None:
@@ -136,30 +142,6 @@ class Score:
             raise UsageError(f"a score without {error}: take it from a result of llmos") from error
 
 
-@dataclass(frozen=True)
-class Difference:
-    """How much the value of a exceeds that of b on the same items.
-
-    low, high: paired bootstrap interval of the difference (Koehn 2004, W04-3250); wins: the share
-    of its draws in which a is the better one, ties counted half; p: two-sided, by approximate
-    randomisation (Riezler and Maxwell 2005, W05-0908), of no difference.
-    """
-
-    metric: str
-    settings: str
-    a: float
-    b: float
-    low: float
-    high: float
-    wins: float
-    p: float
-    n: int
-
-    @property
-    def value(self) -> float:
-        return self.a - self.b
-
-
 def score(
     metric: Metric,
     predictions: Sequence[str],
@@ -173,7 +155,7 @@ def score(
 
     Raises `UsageError` for none of them, or lengths that differ.
     """
-    rows = _rows(metric, predictions, references)
+    rows = rows_of(metric, predictions, references)
     counts = {len(texts) for texts in references}
     settings = _with_references(counts.pop() if len(counts) == 1 else "var", metric.settings)
     return score_rows(metric, rows, settings, samples=samples, seed=seed, level=level)
@@ -189,7 +171,8 @@ def score_rows(
     level: float = 0.95,
 ) -> Score:
     """The score of items whose rows, (N, K), are known: Wilson's interval for a plain share,
-    otherwise the percentile bootstrap over items. `settings` replace the quantity's own.
+    otherwise the percentile bootstrap over items, or `unseen` where no two draws differ.
+    `settings` replace the quantity's own.
 
     Raises `UsageError` without items, or with too few samples for the level.
     """
@@ -203,10 +186,12 @@ def score_rows(
     elif n == 1:
         low, high, how = -math.inf, math.inf, "none: one item"
     else:
-        _check(samples, level)
+        check_samples(samples, level)
         drawn = [quantity.value(one) for one in resampled_sums(rows, samples, seed)]
-        low, high = _percentiles(drawn, level)
+        low, high = percentiles(drawn, level)
         how = f"bootstrap {level:g}, {samples} samples, seed {seed}"
+        if is_even(drawn):
+            low, high, how = unseen(value, quantity.bounds, n, level)
     return Score(
         quantity.name, value, low, high, n, settings or quantity.settings, how,
         tuple(sums.tolist()), tuple(map(tuple, moments.tolist())),
@@ -218,8 +203,9 @@ def add(quantity: Quantity, scores: Sequence[Score], *, level: float = 0.95) -> 
     had been in one place.
 
     The interval is Wilson's for a plain share; otherwise it comes from the covariance of the sums
-    by the delta method (normal, so not the bootstrap's), or is unknown where a member sent no
-    moments. Raises `UsageError` for scores of another metric, or of other settings.
+    by the delta method (normal, so not the bootstrap's) or, without any spread, from `unseen`; it
+    is unknown where a member sent no moments. Raises `UsageError` for scores of another metric, or
+    of other settings.
     """
     if not scores:
         raise UsageError(f"{quantity.name} of 0 members: give some scores")
@@ -245,75 +231,17 @@ def add(quantity: Quantity, scores: Sequence[Score], *, level: float = 0.95) -> 
     elif moments is None or n == 1:
         low, high, how = -math.inf, math.inf, "none: no moments" if n > 1 else "none: one item"
     else:
-        half = _z(level) * _standard_error(quantity, sums, moments, n)
-        low, high, how = value - half, value + half, f"delta method {level:g}"
+        half = z(level) * _standard_error(quantity, sums, moments, n)
+        least, most = quantity.bounds
+        low, high = max(least, value - half), min(most, value + half)
+        how = f"delta method {level:g}"
+        if is_even((value - half, value + half)):
+            low, high, how = unseen(value, quantity.bounds, n, level)
     nrefs = counts.pop() if len(counts) == 1 else "var"
     return Score(
         quantity.name, value, low, high, n, _with_references(nrefs, quantity.settings), how,
         tuple(sums.tolist()), None if moments is None else tuple(map(tuple, moments.tolist())),
     )  # fmt: skip
-
-
-def compare(
-    metric: Metric,
-    a: Sequence[str],
-    b: Sequence[str],
-    references: Sequence[Sequence[str]],
-    *,
-    samples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """How two models differ on the same items. Raises `UsageError` as `score` does."""
-    rows_a, rows_b = _rows(metric, a, references), _rows(metric, b, references)
-    return compare_rows(metric, rows_a, rows_b, samples=samples, seed=seed, level=level)
-
-
-def compare_rows(
-    quantity: Quantity,
-    a: Floats,
-    b: Floats,
-    *,
-    samples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Difference:
-    """How two models differ whose rows, (N, K) each, are of the same items in one order."""
-    if len(a) != len(b) or len(a) == 0:
-        raise UsageError(f"{len(a)} and {len(b)} items: score both models on the same items")
-    _check(samples, level)
-    width = a.shape[1]
-    values = quantity.value(a.sum(axis=0)), quantity.value(b.sum(axis=0))
-    drawn = resampled_sums(np.concatenate([a, b], axis=1), samples, seed)
-    differences = np.array([quantity.value(s[:width]) - quantity.value(s[width:]) for s in drawn])
-    better = differences if quantity.higher_is_better else -differences
-    low, high = _percentiles(differences, level) if len(a) > 1 else (-math.inf, math.inf)
-    return Difference(
-        quantity.name, quantity.settings, *values, low, high,
-        float(((better > 0) + 0.5 * (better == 0)).mean()),
-        _randomisation(quantity, a, b, samples, seed), len(a),
-    )  # fmt: skip
-
-
-def _randomisation(quantity: Quantity, a: Floats, b: Floats, samples: int, seed: int) -> float:
-    """How often models that swap their outputs at random differ as much as these do."""
-    generator = np.random.default_rng(seed)
-    sums_a, sums_b, change = a.sum(axis=0), b.sum(axis=0), b - a
-    least = abs(quantity.value(sums_a) - quantity.value(sums_b)) * (1 - 1e-9)
-    as_much = 0
-    for _ in range(samples):
-        moved = change[generator.integers(2, size=len(a), dtype=np.bool_)].sum(axis=0)
-        found = quantity.value(sums_a + moved) - quantity.value(sums_b - moved)
-        as_much += abs(found) >= least
-    return (as_much + 1) / (samples + 1)
-
-
-def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval (1927, without continuity correction) of a share of n items."""
-    z2 = _z(level) ** 2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _standard_error(quantity: Quantity, sums: Floats, moments: Floats, n: int) -> float:
@@ -329,9 +257,10 @@ def _standard_error(quantity: Quantity, sums: Floats, moments: Floats, n: int) -
     return math.sqrt(max(0.0, float(gradient @ covariance @ gradient)))
 
 
-def _rows(
+def rows_of(
     metric: Metric, predictions: Sequence[str], references: Sequence[Sequence[str]]
 ) -> Floats:
+    """What each item adds: (N, K). Raises `UsageError` for none of them, or lengths that differ."""
     if len(predictions) != len(references) or not predictions:
         raise UsageError(
             f"{len(predictions)} predictions and {len(references)} references: give one of each"
@@ -350,19 +279,3 @@ def _without_references(settings: str) -> tuple[str, str]:
         return "", settings
     first, _, rest = settings.partition("|")
     return first.removeprefix("nrefs:"), rest
-
-
-def _percentiles(values: Sequence[float] | Floats, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def _z(level: float) -> float:
-    return NormalDist().inv_cdf((1 + level) / 2)
-
-
-def _check(samples: int, level: float) -> None:
-    if not 0 < level < 1 or samples * (1 - level) < 2:
-        raise UsageError(
-            f"{samples} samples say nothing at level {level}: give more, and 0 < level < 1"
-        )

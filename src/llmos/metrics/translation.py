@@ -57,6 +57,7 @@ class _OfSacrebleu:
     name = ""
     higher_is_better = True
     is_share = False
+    bounds = (0.0, 100.0)
 
     @cached_property
     def _own(self) -> Sacrebleu:
@@ -157,6 +158,7 @@ class Ter(_OfSacrebleu):
 
     name = "TER"
     higher_is_better = False
+    bounds = (0.0, math.inf)
 
     def _build(self, library: Any) -> Sacrebleu:
         characters = primary(self.language) in (*_CHINESE, *_JAPANESE)

@@ -118,6 +118,23 @@ def open_key(path: Path) -> SigningKey:
     return load_key(path) if path.exists() else generate_key(path)
 
 
+def link_key(path: Path, file: Path) -> None:
+    """Let `path` lead to the private key in `file`, which stays where it is and is not copied.
+
+    Done twice, it changes nothing. Raises `StorageError` like `load_key`, and where `path` is
+    another key already.
+    """
+    wanted = load_key(file)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.is_symlink() and not path.exists():
+            path.symlink_to(file.resolve())
+    if load_key(path) != wanted:
+        raise StorageError(
+            f"{path} is another key than {file}: a run keeps the keys that it was started with"
+        )
+
+
 def sign(key: SigningKey, kind: str, body: dict[str, Any]) -> dict[str, Any]:
     """`body` with `signer` (the public key) and `signature` added, both as hexadecimal text.
 

@@ -25,6 +25,7 @@ from llmos import __version__
 from llmos.errors import LLMOSError
 from llmos.models.engines.engine import Engine, Piece
 from llmos.models.engines.engine import Request as Wanted
+from llmos.serving import invalid
 from llmos.serving.answers import (
     EventStream,
     Form,
@@ -36,6 +37,7 @@ from llmos.serving.answers import (
 )
 from llmos.serving.echo import echo_answer, echoed
 from llmos.serving.errors import APIError, json_response, told
+from llmos.serving.fingerprints import fingerprint
 from llmos.serving.limits import Limits
 from llmos.serving.metrics import Metrics
 from llmos.serving.reading import Reader
@@ -57,8 +59,8 @@ T = TypeVar("T")
 class Settings:
     """keys: none, and everybody may ask; per_minute: requests of each key or address, 0: any;
 
-    seconds: that a text may take; body_seconds: that a client may pause while it sends a request;
-    watermark: every text gets one, asked for or not.
+    seconds: that a text may take; body_seconds: that a client may take to send a small request
+    (`limits.LEAST_RATE`: a larger one); watermark: every text gets one, asked for or not.
     """
 
     keys: frozenset[str] = frozenset()
@@ -75,6 +77,7 @@ class Server:
     def __init__(self, engines: Mapping[str, Engine], settings: Settings) -> None:
         self.engines, self.settings = engines, settings
         self.metrics = Metrics(engines)
+        self.fingerprints = {name: fingerprint(engine) for name, engine in engines.items()}
         self.begun = int(time.time())
 
     def engine(self, name: str) -> Engine:
@@ -94,13 +97,14 @@ class Server:
         self.metrics.new_tokens.labels(name).inc(result.new_tokens)
 
     def record(self, name: str) -> dict[str, Any]:
-        """A model as the list shows it; `max_model_len` is vLLM's, `kind` ours."""
+        """A model as the list shows it; `max_model_len` is vLLM's, `kind`, `fingerprint` ours."""
         return {
             "id": name,
             "object": "model",
             "created": self.begun,
             "owned_by": "llmos",
             "kind": self.engine(name).kind,
+            "fingerprint": self.fingerprints[name],
             "max_model_len": self.engine(name).context_length,
         }
 
@@ -182,7 +186,7 @@ async def _repeating(server: Server, request: Request, body: CompletionRequest) 
     engine, form = server.engine(body.model), completion_form(body.model)
     prompts = [await echoed(engine, prompt, body.logprobs) for prompt in body.prompts()]
     if body.max_tokens == 0:
-        pieces = [Piece("", (), "length", len(tokens)) for tokens in prompts]
+        pieces = [Piece("", (), "length", len(tokens)) for _, tokens in prompts]
     else:
         wanted = server.wanted(engine, body)
         pieces = await until_gone(request, server.pieces(engine, body, wanted))
@@ -221,16 +225,12 @@ def create_app(engines: Mapping[str, Engine], settings: Settings | None = None) 
     app.add_middleware(_Counting, metrics=server.metrics)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "body")
-        is_json = first["type"] == "json_invalid"
-        message = "the body is not JSON" if is_json else f"{place or 'body'}: {first['msg']}"
-        return APIError(message, code="invalid_json" if is_json else None, param=place).response()
+    async def of_body(_: Request, error: RequestValidationError) -> Response:
+        return invalid.of_validation(error).response()
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        response = APIError(str(error.detail), status=error.status_code).response()
+        response = invalid.of_http(error).response()
         response.headers.update(error.headers or {})
         return response
 

@@ -15,28 +15,29 @@ from llmos.models.engines.transformers_engine import Echoed
 from llmos.serving.answers import Form, usage_of
 from llmos.serving.errors import APIError
 
+Echo = tuple[str, list[Echoed]]
+
 
 @runtime_checkable
 class Echoing(Protocol):
     """An engine that tells how likely its prompt is."""
 
-    def echo(self, prompt: str | tuple[int, ...], top: int) -> list[Echoed]: ...
+    def echo(self, prompt: str | tuple[int, ...], top: int) -> Echo: ...
 
 
-async def echoed(engine: Engine, prompt: str | tuple[int, ...], top: int | None) -> list[Echoed]:
-    """The tokens of a prompt. Raises `APIError` for an engine that does not tell."""
+async def echoed(engine: Engine, prompt: str | tuple[int, ...], top: int | None) -> Echo:
+    """A prompt as text, and its tokens. Raises `APIError` for an engine that does not tell."""
     if not isinstance(engine, Echoing):
         raise APIError("this model's engine has no echo: leave it out", param="echo")
     return await run_in_threadpool(engine.echo, prompt, top or 0)
 
 
 def echo_answer(
-    form: Form, prompts: list[list[Echoed]], pieces: list[Piece], *, with_logprobs: bool
+    form: Form, prompts: list[Echo], pieces: list[Piece], *, with_logprobs: bool
 ) -> dict[str, Any]:
     """The answer: each prompt, and behind it the new text (an empty piece where there is none)."""
     choices = []
-    for index, (tokens, piece) in enumerate(zip(prompts, pieces, strict=True)):
-        before = "".join(name for name, _, _ in tokens)
+    for index, ((before, tokens), piece) in enumerate(zip(prompts, pieces, strict=True)):
         choice = cast(dict[str, Any], form.choice(index, piece, is_chunk=False, offset=len(before)))
         choice["text"] = before + choice["text"]
         if with_logprobs:

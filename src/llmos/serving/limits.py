@@ -19,6 +19,8 @@ from llmos.serving.errors import APIError
 
 OPEN = ("/health",)
 """Paths for which nobody needs a key."""
+LEAST_RATE = 500
+"""Bytes of a body that give its sender a second more, as in Apache's mod_reqtimeout by default."""
 _MOST_CALLERS = 10_000
 
 
@@ -57,7 +59,10 @@ class Rates:
 
 
 class Limits:
-    """The middleware. `keys`: none, and everybody may ask. `seconds`: to send a part of a body."""
+    """The middleware. `keys`: none, and everybody may ask.
+
+    `seconds`: to send a body, beside those that its size gives (`LEAST_RATE`).
+    """
 
     def __init__(
         self,
@@ -121,14 +126,15 @@ class Limits:
 
     def _limited(self, receive: Receive, refused: list[APIError]) -> Receive:
         """As `receive`; an error is raised, and put into `refused`, since FastAPI hides it."""
-        read, is_whole = 0, False
+        read, is_whole, begun = 0, False, time.monotonic()
 
         async def receiving() -> Message:
             nonlocal read, is_whole
             if is_whole:
                 return await receive()
+            left = begun + self._seconds + read / LEAST_RATE - time.monotonic()
             try:
-                message = await asyncio.wait_for(receive(), self._seconds)
+                message = await asyncio.wait_for(receive(), max(0.0, left))
             except TimeoutError:
                 refused.append(self._too_slow())
                 raise refused[0] from None
@@ -143,7 +149,8 @@ class Limits:
 
     def _too_slow(self) -> APIError:
         return APIError(
-            f"nothing came for {self._seconds:g} s: send the request without pause",
+            f"the request took more than {self._seconds:g} s and a second for {LEAST_RATE} bytes: "
+            "send it without pause",
             status=408,
             code="timeout",
         )

@@ -182,9 +182,14 @@ def _decoding(default: Decoding, changes: Mapping[str, object]) -> Decoding:
             hint = f"did you mean {near[0]}?" if near else f"use {', '.join(names)}"
             raise UsageError(f"decoding has no setting {name!r}: {hint}")
     found = replace(default, **changes)  # type: ignore[arg-type]
-    ranges = {"max_new_tokens": (1, 1 << 20), "num_beams": (1, 100), "temperature": (0, 100)}
+    ranges = {
+        "max_new_tokens": (1, 1 << 20),
+        "num_beams": (1, 100),
+        "temperature": (0, 100),
+        "seed": (-(1 << 63), (1 << 63) - 1),  # torch's
+    }
     for name, (least, most) in ranges.items():
         value = getattr(found, name)
-        if not least <= value <= most:
-            raise UsageError(f"{name} {value} is out of range: use {least} to {most:,}")
+        if value is not None and not least <= value <= most:
+            raise UsageError(f"{name} {value} is out of range: use {least:,} to {most:,}")
     return found

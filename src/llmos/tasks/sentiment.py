@@ -138,9 +138,12 @@ def _of_written(
                 chances[label] = math.exp(sum(token.logprob for token in piece.logprobs))
     label = max(votes, key=lambda name: votes[name]) if any(votes.values()) else ""
     known = len(parts) == 1 and label in chances
+    values = {"label": label, "probabilities": {label: chances[label]} if known else {}}
+    if not label:
+        values["written"] = "\n".join(piece.text.strip() for piece in pieces)
     return Result(
         text=label,
-        values={"label": label, "probabilities": {label: chances[label]} if known else {}},
+        values=values,
         how=runner.how,
         windows=len(parts),
         prompt_tokens=sum(piece.prompt_tokens for piece in pieces),

@@ -145,10 +145,15 @@ class Task:
             if not isinstance(value, str):
                 kind = type(value).__name__
                 raise UsageError(f"{self.name}'s {name} is a {kind}, not a text: give a text")
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise UsageError(f"{self.name}'s {name} is not UTF-8: give it as UTF-8") from error
         found = {one.name: inputs.get(one.name, one.default) for one in self.fields}
         missing = [name for name, value in found.items() if value is None]
         if missing:
             raise UsageError(f"{self.name} needs {', '.join(missing)}: give it")
-        if not (found[self.main.name] or "").strip():
-            raise UsageError(f"{self.name}'s {self.main.name} is empty: give a text")
+        for one in self.fields:
+            if one.default is None and not (found[one.name] or "").strip():
+                raise UsageError(f"{self.name}'s {one.name} is empty: give a text")
         return {name: value for name, value in found.items() if value is not None}

@@ -33,7 +33,7 @@ from llmos.models.base import base_sizes
 from llmos.models.lora import merged, save_adapter
 from llmos.models.scoring import Scores
 from llmos.provenance.ledger import Ledger
-from llmos.provenance.signing import open_key
+from llmos.provenance.signing import link_key, load_key, open_key
 from llmos.recipe import Recipe, load_recipe
 from llmos.records import JSON, append_jsonl
 from llmos.storage import exclusive_lock, require_free_space, sha256_file, sha256_hex, write_atomic
@@ -59,18 +59,14 @@ class AloneSettings:
     data: str
     threads: int
     processes: int
+    key: str = ""  # the file of a key that is kept elsewhere
     kind: str = "alone"
     version: int = 1
 
 
-def total_steps(recipe: Recipe) -> int:
-    """Optimiser steps of a run alone."""
-    return recipe.training.steps or recipe.rounds.count * recipe.rounds.local_steps
-
-
 def validate_every(recipe: Recipe) -> int:
     """Optimiser steps between two validations."""
-    return min(recipe.evaluation.every * recipe.rounds.local_steps, total_steps(recipe))
+    return min(recipe.evaluation.every * recipe.rounds.local_steps, recipe.total_steps)
 
 
 def start_alone(
@@ -78,10 +74,16 @@ def start_alone(
     data: Path,
     folder: Path,
     *,
+    key: Path | None = None,
     processes: Processes = ONE_PROCESS,
     listener: Listener = lambda event: None,
 ) -> None:
-    """Train `recipe` on `data` into the new folder. `LLMOSError` before anything is written."""
+    """Train `recipe` on `data` into the new folder. `LLMOSError` before anything is written.
+
+    `key` is the file of the key that signs the ledger, one of the run's own where it is None.
+    """
+    if key is not None:
+        load_key(key)
     material = open_material(data, recipe)
     # Several processes on one machine have divided its threads already.
     threads = recipe.training.threads or (
@@ -94,8 +96,10 @@ def start_alone(
             stack.enter_context(exclusive_lock(folder / ".lock", busy(folder)))
             require_new(folder)  # another process may have made one meanwhile
             write_atomic(folder / "recipe.toml", recipe.to_toml().encode())
-            settings = AloneSettings(str(data.resolve()), threads, processes.count)
+            own = str(key.resolve()) if key else ""
+            settings = AloneSettings(str(data.resolve()), threads, processes.count, own)
             write_atomic(folder / "run.json", json.dumps(asdict(settings), indent=1).encode())
+            _link_key(folder, settings)
         processes.barrier()
         try:
             _AloneRun(folder, recipe, material, threads, processes, listener).go()
@@ -123,8 +127,14 @@ def resume_alone(
     with ExitStack() as stack:
         if processes.is_first:
             stack.enter_context(exclusive_lock(folder / ".lock", busy(folder)))
+            _link_key(folder, settings)
         material = open_material(Path(settings.data), recipe)
         _AloneRun(folder, recipe, material, settings.threads, processes, listener).go()
+
+
+def _link_key(folder: Path, settings: AloneSettings) -> None:
+    if settings.key:
+        link_key(folder / "key.pem", Path(settings.key))
 
 
 def _read_settings(folder: Path) -> AloneSettings:
@@ -250,7 +260,7 @@ class _AloneRun:
             self._require_same("alone_opened", {"card_sha256": self.material.card_sha256})
         bench = Workbench.alone(self.recipe, self.material)
         facts = bench.identity()
-        trainer = bench.trainer(total_steps(self.recipe), processes=self.processes)
+        trainer = bench.trainer(self.recipe.total_steps, processes=self.processes)
         start = vector_to_bytes(trainer.weights())
         facts["weights_sha256"] = sha256_hex(start)
         self._enter("prepared", facts)

@@ -78,6 +78,7 @@ class RunItem:
     state: str
     round: int
     rounds: int
+    unit: str  # of the two: round | step
     members: int
     tokens: int
     updated_at: int
@@ -139,6 +140,7 @@ def run_items(connection: Connection, rows: Iterable[Row[Any]]) -> list[RunItem]
                 run.state if run else "planned",
                 run.round if run else 0,
                 run.rounds if run else 0,
+                run.unit if run else "round",
                 count.members if count else 0,
                 int(count.tokens) if count else 0,
                 max(row.updated_at, run.updated_at if run else 0),

@@ -94,6 +94,8 @@ def _parser() -> MarkdownIt:
     parser.enable(["table", "strikethrough"])
     parser.add_render_rule("image", _image)
     parser.add_render_rule("heading_open", _heading)
+    for cell in ("th_open", "td_open"):
+        parser.add_render_rule(cell, _cell)
     return parser
 
 
@@ -112,6 +114,13 @@ def _heading(
 ) -> str:
     text = tokens[index + 1].content
     return f'<{tokens[index].tag} id="{nh3.clean_text(_slug(text))}">'
+
+
+def _cell(self: RendererHTML, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    """A cell of a table: where its text stands is said without a style, which pages refuse."""
+    token = tokens[index]
+    side = str(token.attrGet("style") or "").removeprefix("text-align:")
+    return f'<{token.tag} align="{side}">' if side else f"<{token.tag}>"
 
 
 def _elsewhere(address: str) -> bool:

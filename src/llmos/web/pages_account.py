@@ -37,6 +37,8 @@ def profile_values(ask: Ask) -> dict[str, Any]:
     given: dict[str, Any] = {name: field(ask, name) for name in PROFILE if name in sent}
     if "languages" in sent:
         given["languages"] = field(ask, "languages").replace(",", " ").split()
+    if "new_repositories" in sent:
+        given["private_default"] = field(ask, "new_repositories") == "private"
     return given
 
 

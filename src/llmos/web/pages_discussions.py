@@ -23,7 +23,7 @@ from llmos.web.forms import field
 from llmos.web.markdown import card_html
 from llmos.web.pages_history import MOST_FILES, file_changes
 from llmos.web.rendering import go_to, page, repo_path, viewer_of
-from llmos.web.repo_views import shell
+from llmos.web.repo_views import seen, shell
 
 KINDS = ("all", "discussion", "pull_request")
 
@@ -58,6 +58,7 @@ def listed(ask: Ask) -> Response:
 
 def one(ask: Ask) -> Response:
     """A discussion from its beginning; of a pull request, what it changes."""
+    seen(ask, number(ask, "number"))
     with ask.hub.database.read() as connection:
         shown = shell(ask, connection, "discussions")
         row = discussions.discussion_row(connection, ask.repo.id, number(ask, "number"))

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from llmos.hub.accounts.rights import Right
 from llmos.hub.api.asking import Ask
+from llmos.hub.api.hf.files import PICTURES
 from llmos.hub.api.routing import Route
 from llmos.hub.database.tables import blobs, refs
 from llmos.hub.errors import entry_not_found
@@ -24,7 +25,6 @@ from llmos.web.repo_views import shell, text_of
 PAGE = 500  # entries of a folder
 LARGEST_SHOWN = 512 << 10  # bytes of a text
 MOST_LINES = 5000
-PICTURES = {"png", "jpg", "jpeg", "gif", "webp", "avif"}
 
 
 @dataclass(frozen=True, slots=True)

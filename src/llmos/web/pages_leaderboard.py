@@ -27,7 +27,7 @@ def board(ask: Ask) -> Response:
     """All tables, or those that were asked for."""
     wanted = {name: ask.query(name)[:200] for name in ("task", "dataset", "metric")}
     with ask.hub.database.read() as connection:
-        whole = leaderboard(connection, ask.caller)
+        whole = leaderboard(ask.hub.boards, connection, ask.caller)
     shown = [
         table
         for table in whole

@@ -15,12 +15,13 @@ from llmos.hub.errors import HubError
 from llmos.hub.repos.finding import find_repo
 from llmos.hub.runs.board import leaderboard
 from llmos.hub.runs.licences import licence_report
-from llmos.web import repo_views
+from llmos.web import collecting, repo_views
 from llmos.web.pages_leaderboard import prepared
 from llmos.web.pages_member import member_page
 from llmos.web.pages_run import run_page
 from llmos.web.rendering import page, repo_path
 
+MOST_COLLECTIONS = 6  # that are named on the page of what is in them
 AUTO = {
     "text-generation": "AutoModelForCausalLM",
     "text2text-generation": "AutoModelForSeq2SeqLM",
@@ -42,11 +43,16 @@ def repository(ask: Ask) -> Response:
         shown |= {
             "facts": repo_views.facts_of(ask.repo),
             "access": repo_views.access_of(connection, ask.caller, ask.repo),
+            "collections": collecting.holding(connection, ask.caller, ask.repo, MOST_COLLECTIONS),
             "lineage": repo_views.related(connection, ask.caller, ask.repo),
         }
         is_model = ask.repo.kind == "model"
         report = licence_report(connection, ask.repo, ask.caller) if is_model else None
-        boards = leaderboard(connection, ask.caller, repo_id=ask.repo.id) if is_model else []
+        boards = (
+            leaderboard(ask.hub.boards, connection, ask.caller, repo_id=ask.repo.id)
+            if is_model
+            else []
+        )
     shown |= repo_views.card_of(ask, root)
     usage = _usage(ask) if ask.right >= Right.CONTENT else ""
     return page(ask, "repo.html", usage=usage, report=report, boards=prepared(boards[:8]), **shown)

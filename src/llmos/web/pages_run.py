@@ -15,7 +15,7 @@ from starlette.responses import Response
 from llmos.curves import Series, svg_chart
 from llmos.errors import UsageError
 from llmos.hub.api.asking import Ask
-from llmos.hub.database.tables import accounts, blobs
+from llmos.hub.database.tables import accounts, blobs, keys
 from llmos.hub.hub import Hub
 from llmos.hub.runs.progress import progress_of
 from llmos.hub.runs.records import members_of, run_row
@@ -63,7 +63,7 @@ def run_page(ask: Ask) -> Response:
         owners=owners,
         tokens=tokens,
         signed=sum(member.signed_recipe for member in members),
-        charts=_charts(viewer.t, ask.repo.full_name, points),
+        charts=_charts(viewer.t, ask.repo.full_name, points, run.unit if run else "round"),
         last=points[-1] if points else None,
         last_values=points[-1]._mapping["values"] if points else {},
         recipe=_sections(run.recipe) if run else {},
@@ -75,13 +75,22 @@ def run_page(ask: Ask) -> Response:
     )
 
 
-def _owners(connection: Connection, members: Sequence[Row[Any]]) -> dict[int, Row[Any]]:
-    ids = [member.account_id for member in members if member.account_id is not None]
-    rows = connection.execute(select(accounts).where(accounts.c.id.in_(ids)))
-    return {row.id: row for row in rows if row.disabled_at is None}
+def _owners(connection: Connection, members: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
+    """Accounts by member: whose key it signed with; whose it is to be where it has not signed. A
+    member's name alone says nothing: anybody may write any name into a recipe."""
+    signers = [member.public_key for member in members if member.public_key]
+    registered = select(keys.c.public_key, keys.c.account_id).where(keys.c.public_key.in_(signers))
+    by_key = {row.public_key: row.account_id for row in connection.execute(registered)}
+    ids = {
+        member.name: by_key.get(member.public_key) if member.public_key else member.account_id
+        for member in members
+    }
+    rows = connection.execute(select(accounts).where(accounts.c.id.in_(set(ids.values()))))
+    there = {row.id: row for row in rows if row.disabled_at is None}
+    return {name: there[one] for name, one in ids.items() if one in there}
 
 
-def _charts(t: Texts, name: str, points: Sequence[Any]) -> list[Markup]:
+def _charts(t: Texts, name: str, points: Sequence[Any], unit: str) -> list[Markup]:
     """A curve for each figure that the run reports; SVG, drawn here."""
     drawn = []
     for figure in FIGURES:
@@ -92,7 +101,7 @@ def _charts(t: Texts, name: str, points: Sequence[Any]) -> list[Markup]:
         ]
         step = max(1, len(line) // MOST_DRAWN)
         kept = line[::step] + ([line[-1]] if line and (len(line) - 1) % step else [])
-        title, below = str(t(f"figure.{figure}")), str(t("run.round"))
+        title, below = str(t(f"figure.{figure}")), str(t(f"run.axis.{unit}"))
         try:
             drawn.append(svg_chart([Series(name, kept)], title, below, "", 460, 300))
         except UsageError:  # nothing to draw, or nothing that can be drawn

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
 from starlette.responses import Response
 
-from llmos.hub.accounts.rights import Right
+from llmos.hub.accounts.rights import ROLES, Right
 from llmos.hub.api.asking import Ask
 from llmos.hub.api.routing import Need, Route
-from llmos.hub.database.tables import accounts
 from llmos.hub.errors import HubError, bad_request
 from llmos.hub.repos.likes import set_like
 from llmos.hub.repos.making import SHARING, delete_repo, make_repo, move_repo
 from llmos.hub.repos.settings import RepoSettings, change_settings
 from llmos.hub.runs.planning import plan_run
 from llmos.hub.together import access
+from llmos.hub.together.notifications import REQUESTS
+from llmos.web.collecting import owners_for
 from llmos.web.forms import field, ticked
 from llmos.web.rendering import LISTS, go_to, page, repo_path, viewer_of
-from llmos.web.repo_views import shell
+from llmos.web.repo_views import seen, shell
 
 KINDS = ("model", "dataset", "run", "space")
 
@@ -69,6 +69,7 @@ def delete(ask: Ask) -> Response:
 
 def requests(ask: Ask) -> Response:
     """Who has asked for access."""
+    seen(ask, REQUESTS)
     with ask.hub.database.read() as connection:
         shown = shell(ask, connection, "access")
         found = {
@@ -110,12 +111,8 @@ def new(ask: Ask) -> Response:
 
 
 def _new(ask: Ask, status: int = 200, error: str = "") -> Response:
-    roles = ask.caller.roles
-    ids = [one for one, role in roles.items() if role != "reader"]
     with ask.hub.database.read() as connection:
-        rows = connection.scalars(
-            select(accounts.c.name).where(accounts.c.id.in_(ids)).order_by(accounts.c.name_key)
-        ).all()
+        owners = owners_for(connection, ask.caller, *ROLES[1:])
     names = ("kind", "owner", "name", "visibility", "sharing", "recipe")
     given: dict[str, Any] = {name: field(ask, name) for name in names}
     t = viewer_of(ask.hub, ask.request, ask.caller).t
@@ -124,7 +121,7 @@ def _new(ask: Ask, status: int = 200, error: str = "") -> Response:
         ask,
         "new.html",
         status,
-        owner_pairs=[(name, name) for name in (ask.caller.name, *rows)],
+        owner_pairs=[(name, name) for name in owners],
         kind_pairs=[(kind, t(f"kind.{kind}.one")) for kind in KINDS],
         sharing_pairs=_sharings(ask),
         given=given,
@@ -138,7 +135,7 @@ def create(ask: Ask) -> Response:
     kind, name = field(ask, "kind"), f"{field(ask, 'owner')}/{field(ask, 'name').strip()}"
     if kind not in KINDS:
         raise bad_request(f"kind {kind[:20]}: choose one of {', '.join(KINDS)}")
-    private = field(ask, "visibility") == "private"
+    private = {"private": True, "public": False}.get(field(ask, "visibility"))
     try:
         if kind == "run":
             plan_run(ask.hub, ask.caller, name, field(ask, "recipe"), private=private)

@@ -19,7 +19,9 @@ from starlette.responses import RedirectResponse, Response
 
 from llmos.hub.accounts.rights import Caller
 from llmos.hub.api.asking import Ask
+from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
+from llmos.hub.together.notifications import count_unread
 from llmos.web import words
 from llmos.web.i18n import LANGUAGES, Texts, choose_language, texts
 
@@ -82,6 +84,7 @@ def render(viewer: Viewer, template: str, status: int = 200, /, **values: Any) -
         hub_name=viewer.hub.settings.name,
         languages=LANGUAGES,
         ago=lambda at: words.ago(viewer.t, at),
+        unread=_unread(viewer),
         done=viewer.t.known(f"done.{done}") if done else "",
         **values,
     )  # fmt: skip
@@ -101,6 +104,21 @@ def render(viewer: Viewer, template: str, status: int = 200, /, **values: Any) -
             LANGUAGE_COOKIE, viewer.t.language, max_age=31536000, samesite="lax", path="/"
         )
     return response
+
+
+def _unread(viewer: Viewer) -> int:
+    """How many notifications wait for who has signed in. An error's page is shown also when the
+    database does not answer."""
+    caller = viewer.caller
+    if not caller.session:
+        return 0
+    try:
+        return viewer.hub.memory.read(
+            ("unread notifications", caller.id),
+            lambda connection: count_unread(connection, caller),
+        )
+    except HubError:
+        return 0
 
 
 def go_to(path: str, done: str = "") -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, Row, func, select
 from llmos.hub.accounts.rights import Caller, Right
 from llmos.hub.api.asking import Ask
 from llmos.hub.database.tables import access_requests, commits, discussions, likes
+from llmos.hub.errors import HubError
 from llmos.hub.git import trees
 from llmos.hub.git.trees import Entry
 from llmos.hub.hub import Hub
@@ -16,12 +18,14 @@ from llmos.hub.repos.content import plain_text
 from llmos.hub.repos.indexing import many
 from llmos.hub.runs.licences import stated_licence
 from llmos.hub.runs.lineage import Node, lineage
+from llmos.hub.together import notifications
 from llmos.provenance.obligations import obligations
 from llmos.web.markdown import card_html, without_head
 from llmos.web.rendering import file_path, repo_path
 
 LONGEST_CARD = 1 << 20  # bytes that are read
 MOST_RELATED = 12
+log = logging.getLogger("llmos.hub")
 
 
 def shell(ask: Ask, connection: Connection, tab: str) -> dict[str, Any]:
@@ -53,6 +57,22 @@ def shell(ask: Ask, connection: Connection, tab: str) -> dict[str, Any]:
 def _count(connection: Connection, table: Any, where: Any) -> int:
     found = connection.execute(select(func.count()).select_from(table).where(where)).scalar_one()
     return int(found)
+
+
+def seen(ask: Ask, number: int) -> None:
+    """Who opens a discussion, or the requests for access, has read the notification of it."""
+    if not ask.caller.session:
+        return
+    mark = (ask.repo.id, number)
+    with ask.hub.database.read() as connection:
+        waits = notifications.is_unread(connection, ask.caller, *mark)
+    if not waits:
+        return
+    try:
+        with ask.hub.database.write() as connection:
+            notifications.mark_read(connection, ask.caller, [mark], read=True)
+    except HubError as error:  # a full disk must not keep readers out
+        log.warning("a notification was not marked as read: %s", error)
 
 
 def head_tree(connection: Connection, repo: Row[Any]) -> str | None:

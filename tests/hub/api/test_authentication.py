@@ -299,3 +299,31 @@ def test_failures_are_logged_without_what_was_typed_and_do_not_flood(
     count = select(func.count()).where(audit.c.action == "login.failed")
     with hub.database.read() as connection:
         assert connection.execute(count).scalar_one() < 8
+
+
+def test_a_token_for_a_repository_goes_with_it_when_it_moves(world: Any) -> None:
+    for kind, name in (("model", "old"), ("dataset", "new"), ("model", "another")):
+        about = {"type": kind, "organization": "acme", "name": name}
+        assert world.ask("POST", "/api/repos/create", "alice", json=about).status_code == 200
+    with world.hub.database.write() as connection:
+        row = account_row(connection, "alice")
+        assert row is not None
+        world.tokens["ci"] = tokens.add_token(
+            connection, "alice", row, label="ci", scope="fineGrained", repos=["acme/old"]
+        )
+
+    def commit(name: str, kind: str = "models") -> int:
+        lines = b'{"key": "header", "value": {"summary": "x"}}\n'
+        lines += b'{"key": "file", "value": {"path": "a", "content": "b"}}\n'
+        path = f"/api/{kind}/acme/{name}/commit/main"
+        return int(world.ask("POST", path, "ci", content=lines).status_code)
+
+    assert (commit("old"), commit("another")) == (200, 403)
+    move = {"fromRepo": "acme/old", "toRepo": "acme/new", "type": "model"}
+    assert world.ask("POST", "/api/repos/move", "ci", json=move).status_code == 403
+    assert world.ask("POST", "/api/repos/move", "alice", json=move).status_code == 200
+    assert commit("new") == commit("old") == 200
+    assert commit("new", "datasets") == commit("another") == 403
+    about = {"organization": "acme", "name": "old"}  # the name is another repository's from now on
+    assert world.ask("POST", "/api/repos/create", "alice", json=about).status_code == 200
+    assert commit("new") == 403

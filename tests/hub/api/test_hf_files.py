@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from email import message_from_bytes
 
@@ -122,6 +123,42 @@ def test_a_page_cannot_run_on_the_hubs_address(world, repo) -> None:
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "sandbox" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.svg", "image/svg+xml"),
+        ("a.PNG", "image/png"),
+        ("svg", "application/octet-stream"),
+        ("a.html", "application/octet-stream"),
+        ("a.xml", "application/octet-stream"),
+        ("a.svg.txt", "application/octet-stream"),
+    ],
+)
+def test_only_pictures_are_of_a_kind_and_none_runs_a_script(
+    world, repo, alice, name: str, kind: str
+) -> None:
+    added = {name: keep_bytes(world.hub, b"<svg onload='alert(1)'/>")}
+    changes.commit(world.hub, alice, repo, "main", changes.Changes("x", added=added))
+    for below, expected in (("resolve", kind), ("raw", "text/plain; charset=utf-8")):
+        for asked in ({}, {"range": "bytes=0-3"}):
+            answer = get(world, f"/alice/small/{below}/main/{name}", **asked)
+            assert answer.headers["content-type"] == expected
+            policy = answer.headers["content-security-policy"].split("; ")
+            assert {"default-src 'none'", "sandbox"} <= set(policy) and "script" not in str(policy)
+            assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_picture_on_a_page_is_not_sent_elsewhere(world, repo, alice, monkeypatch) -> None:
+    """Pages load nothing from other addresses, so not from the store's either."""
+    entry = keep_bytes(world.hub, b"picture" * 9)
+    added = {"a.png": dataclasses.replace(entry, kind="lfs")}
+    changes.commit(world.hub, alice, repo, "main", changes.Changes("x", added=added))
+    monkeypatch.setattr(type(world.hub.blobs), "link", lambda *_, **__: "https://store.example/x")
+    path = "/alice/small/resolve/main/a.png"
+    assert get(world, path).status_code == 302
+    assert get(world, path, sec_fetch_dest="image").content == b"picture" * 9
 
 
 def test_downloads_are_counted_once_for_each_whole_card(world, repo) -> None:

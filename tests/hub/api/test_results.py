@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import select, update
 
-from llmos.evaluation.leaderboard import UNKNOWN_SIGNER
+from llmos.evaluation.leaderboard import UNKNOWN_SIGNER, tables
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import keys, repos, results
@@ -180,6 +180,43 @@ def test_the_leaderboard_shares_places_and_goes_out_as_csv(world: World, key: Si
         ("3", "'=cmd|x"),
     ]
     assert world.ask("GET", "/api/leaderboard?format=xls").status_code == 400
+
+
+def test_a_leaderboard_is_made_once_until_what_it_shows_changes(
+    world: World, key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def counted(*given: Any) -> Any:
+        made.append(1)
+        return tables(*given)
+
+    monkeypatch.setattr("llmos.hub.runs.board.tables", counted)
+
+    def shown(user: str | None = None) -> list[tuple[str, str | None, str | None]]:
+        found = world.ask("GET", "/api/leaderboard", user).json()["tables"]
+        return [
+            (entry["model"], entry["repository"], entry["signer"]["account"])
+            for table in found
+            for entry in table["entries"]
+        ]
+
+    repo = make_model(world, "acme/tiny")
+    post(world, sign(key, "result", body("tiny", 0.5, sha256=DIGEST)))
+    assert shown() == shown("bob") == [("tiny", "acme/tiny", None)]
+    make_model(world, "acme/another")  # is in no table
+    assert shown() == [("tiny", "acme/tiny", None)] and len(made) == 1
+    register(world, "bob", key.public)
+    assert shown() == [("tiny", "acme/tiny", "bob")] and len(made) == 2
+    making.move_repo(world.hub, caller(world, "alice"), repo, "acme/small")
+    assert shown() == [("tiny", "acme/small", "bob")] and len(made) == 3
+    private = {"private": True}
+    assert world.ask("PUT", "/api/models/acme/small/settings", "alice", json=private).is_success
+    assert (shown(), shown("bob")) == ([], [])
+    assert shown("alice") == [("tiny", "acme/small", "bob")]
+    post(world, sign(key, "result", body("other", 0.7)))
+    assert [one[0] for one in shown("alice")] == ["other", "tiny"]
+    assert [one[0] for one in shown("bob")] == ["other"]
 
 
 def test_results_of_a_private_model_are_for_its_readers(world: World, key: SigningKey) -> None:

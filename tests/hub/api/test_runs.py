@@ -14,7 +14,7 @@ from llmos.hub.accounts.audit import broken_entries
 from llmos.hub.accounts.rights import account_row
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import audit, keys
-from llmos.hub.runs.agreeing import agreement
+from llmos.provenance.agreements import agreement
 from llmos.provenance.ledger import Ledger
 from llmos.provenance.signing import SigningKey, generate_key, load_key, sign
 from llmos.recipe import load_recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -16,6 +17,9 @@ import httpx2 as httpx
 import pytest
 from huggingface_hub import constants
 
+from llmos.hub.uploads.room import SPARE
+
+DISK = 2 * SPARE  # bytes of a small disk; uploads leave half of it free
 Start = Callable[..., "Running"]
 
 
@@ -65,6 +69,40 @@ class Running:
         return self.process.returncode, self.said + out, err
 
 
+class Disk:
+    """A file system of its own, at `path`: there a disk can really be full."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._filler = path, path / "filler"
+        self._sudo = [] if os.getuid() == 0 else ["sudo", "-n"]
+        path.mkdir()
+        options = f"size={DISK},uid={os.getuid()}"
+        self._run("mount", "-t", "tmpfs", "-o", options, "llmos-test", str(path))
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run([*self._sudo, *command], capture_output=True, text=True)
+        if done.returncode:
+            pytest.fail(f"this test mounts a file system, as root or by sudo: {done.stderr}")
+
+    def fill(self, leave: int = 0) -> None:
+        """Use all the room up but for `leave` bytes."""
+        with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        file.write(bytes(size))
+        if leave:
+            os.truncate(self._filler, self._filler.stat().st_size - leave)
+
+    def free(self) -> None:
+        """Give the room back."""
+        self._filler.unlink()
+
+    def unmount(self) -> None:
+        """Take it away, whoever still uses it."""
+        self._run("umount", "--lazy", str(self.path))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """`start(options, folder=...)` begins a hub; all are killed in the end."""
@@ -78,6 +116,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for one in begun:
         one.process.kill()
         one.process.communicate()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small disk; to mount it needs root, or sudo that asks nothing."""
+    made = Disk(tmp_path / "disk")
+    yield made
+    made.unmount()
 
 
 @pytest.fixture(autouse=True)

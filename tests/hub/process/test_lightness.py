@@ -47,7 +47,8 @@ def test_a_hub_that_waits_is_small_and_has_loaded_no_torch(start: Callable[..., 
 def test_the_extra_alone_makes_a_hub(start: Callable[..., Any], tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", f"{SOURCE}[hub]"], check=True)
+    pinned = ["--constraint", SOURCE / "constraints.txt", "--no-compile"]
+    subprocess.run([python, "-m", "pip", "install", "-q", *pinned, f"{SOURCE}[hub]"], check=True)
     loaded = subprocess.run(
         [python, "-m", "pip", "list"], check=True, capture_output=True, text=True
     ).stdout

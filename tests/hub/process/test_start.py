@@ -31,6 +31,7 @@ def test_the_first_start_gives_a_token_once_with_which_clients_work(start: Start
     assert code == 0
     token = re.search(r"HF_TOKEN=(hf_\w+)", said)
     assert token and token[1] not in log
+    assert re.search(r"with a browser, .*: llmos hub user password root --folder \S+/", said)
     again = start()
     address = again.ready()
     api = HfApi(endpoint=address, token=token[1])
@@ -180,6 +181,22 @@ def test_health_and_metrics_tell_the_truth(start: Start, tmp_path: Path) -> None
     answer = httpx.get(f"{address}/health/ready")
     assert (answer.status_code, answer.json()["database"]) == (503, "ok")
     assert answer.json()["storage"] != "ok"
+
+
+def test_deliveries_of_webhooks_are_counted(start: Start) -> None:
+    hub = start(LLMOS_HUB_PRIVATE_WEBHOOKS="allow")
+    address = hub.ready()
+    token = re.search(r"HF_TOKEN=(\S+)", hub.said)
+    assert token
+    api = HfApi(endpoint=address, token=token[1])
+    watched = [{"type": "user", "name": "root"}]
+    api.create_webhook(url="http://127.0.0.1:1/", watched=watched)  # nobody is there
+    api.create_repo("root/m")
+    counted = 'llmos_hub_webhook_deliveries_total{outcome="retry"} 1.0'
+    end = time.monotonic() + 30
+    while counted not in httpx.get(f"{address}/metrics").text:
+        assert time.monotonic() < end, "no attempt was counted"
+        time.sleep(0.1)
 
 
 def test_an_error_of_the_database_keeps_content_out_of_the_log(tmp_path: Path) -> None:

@@ -339,3 +339,13 @@ def test_llmos_own_server(tiny: Callable[[str], Path]) -> None:
         server.should_exit = True
         thread.join()
         engine.close()
+
+
+def test_a_model_is_another_where_the_service_says_so(stub: Stub) -> None:
+    """`created` is the time of the answer with vLLM and llama.cpp, and tells nothing."""
+    record = {"id": "tiny", "created": 1, "root": "/models/a"}
+    said = []
+    for more in ({}, {"created": 2}, {"root": "/models/b"}, {"fingerprint": "c"}):
+        stub.answers["/v1/models"] = lambda _, more=more: {"data": [record | more]}
+        said.append(stub.engine().identity)
+    assert said[0] == said[1] and len(set(said)) == 3

@@ -11,18 +11,20 @@ import rfc8785
 from sqlalchemy import Connection, select, text
 
 from llmos.hub.database.connection import now
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import audit
 
 START = "0" * 64
+_ADD = Prepared(audit.insert())
+_LAST = Prepared(select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1))
+_ALONE = text("SELECT pg_advisory_xact_lock(7103)")
 
 
 def record(connection: Connection, actor: str, action: str, target: str, **detail: Any) -> None:
     """Add an entry, within the transaction of what it tells. No text content goes in, no secret."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(7103)"))  # one chain, one writer
-    last = connection.execute(
-        select(audit.c.number, audit.c.hash).order_by(audit.c.number.desc()).limit(1)
-    ).first()
+        connection.execute(_ALONE)  # one chain, one writer
+    last = _LAST.first(connection)
     entry = {
         "number": last.number + 1 if last else 1,
         "at": now(),
@@ -31,9 +33,7 @@ def record(connection: Connection, actor: str, action: str, target: str, **detai
         "target": target,
         "detail": detail,
     }
-    connection.execute(
-        audit.insert(), {**entry, "hash": entry_hash(last.hash if last else START, entry)}
-    )
+    _ADD.run(connection, {**entry, "hash": entry_hash(last.hash if last else START, entry)})
 
 
 def entry_hash(before: str, entry: dict[str, Any]) -> str:

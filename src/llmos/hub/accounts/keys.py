@@ -18,16 +18,16 @@ from llmos.hub.database.connection import now
 from llmos.hub.database.tables import keys
 from llmos.hub.errors import HubError, conflict, unprocessable
 from llmos.hub.hub import Hub
+from llmos.provenance.agreements import HUB_KEY
 from llmos.provenance.signing import verify
 
-KIND = "hub_key"
 PROOF_LIFETIME = 600  # seconds
 MOST = 100  # of one account
 
 
 def key_challenge(hub: Hub, account: Row[Any], address: str) -> dict[str, str]:
     """What has to be signed to add a key to `account`, within ten minutes, at the hub `address`."""
-    signed = hub.sign(KIND, account.id, seconds=PROOF_LIFETIME)
+    signed = hub.sign(HUB_KEY, account.id, seconds=PROOF_LIFETIME)
     return {"hub": address, "account": account.name, "challenge": signed}
 
 
@@ -48,12 +48,12 @@ def add_key(
     known already (also a revoked one), 404 when `instead_of` is not there.
     """
     try:
-        body = verify(KIND, proof)
+        body = verify(HUB_KEY, proof)
     except SignatureError as error:
         raise unprocessable(str(error)) from None
     if body.get("hub") != address or body.get("account") != account.name or len(body) != 3:
         raise unprocessable(f"The proof must be about {account.name} at {address}")
-    hub.check_signature(str(body.get("challenge")), KIND, account.id)
+    hub.check_signature(str(body.get("challenge")), HUB_KEY, account.id)
     label = texts.line(label, "label", 100)
     public: str = proof["signer"]
     with hub.database.write() as connection:

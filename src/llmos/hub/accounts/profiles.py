@@ -19,6 +19,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "languages": texts.languages,
     "about": lambda value: texts.paragraphs(value, "about", 5000),
     "website": texts.website,
+    "private_default": bool,  # whether new repositories are private unless somebody says otherwise
 }
 
 

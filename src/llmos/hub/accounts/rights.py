@@ -8,8 +8,8 @@ MANAGE   settings, branches, merges, access requests  maintainers
 OWN      delete, move                                 admins
 
 A token may do less than its owner: one of scope read only reads; a fineGrained one writes only to
-the repositories that it names. A disabled repository is shown to its own people, and only the hub's
-admins open or change it.
+the repositories that it names, by the name they have or one that they had. A disabled repository is
+shown to its own people, and only the hub's admins open or change it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from llmos.hub.database.tables import access_requests, accounts, memberships
+from llmos.hub.database.tables import access_requests, accounts, memberships, redirects
 
 ROLES = ("reader", "contributor", "maintainer", "admin")
 
@@ -85,6 +85,12 @@ _ACCESS = select(access_requests.c.status).where(
 )
 
 
+_NAMED_BEFORE = select(redirects.c.repo_id).where(
+    redirects.c.repo_id == bindparam("repo_id"),
+    redirects.c.name_key.in_(bindparam("names", expanding=True)),
+)
+
+
 def roles_of(connection: Connection, user_id: int) -> dict[int, str]:
     """The organisations that a user is in, with the role in each."""
     return {row.org_id: row.role for row in connection.execute(_ROLES_OF, {"user_id": user_id})}
@@ -112,7 +118,7 @@ def right_on(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
         "maintainer": Right.MANAGE,
         "admin": Right.OWN,
     }[role]
-    return right if caller.may_write_to(repo.name_key) else min(right, Right.CONTENT)
+    return right if _token_is_for(connection, caller, repo) else min(right, Right.CONTENT)
 
 
 def _right_of_others(connection: Connection, caller: Caller, repo: Row[Any]) -> Right:
@@ -122,7 +128,16 @@ def _right_of_others(connection: Connection, caller: Caller, repo: Row[Any]) -> 
         return Right.READ  # the data stay at home; only the card is for everybody
     if repo.gated and not _let_in(connection, caller, repo.id):
         return Right.READ
-    return Right.PROPOSE if caller.may_write_to(repo.name_key) else Right.CONTENT
+    return Right.PROPOSE if _token_is_for(connection, caller, repo) else Right.CONTENT
+
+
+def _token_is_for(connection: Connection, caller: Caller, repo: Row[Any]) -> bool:
+    if caller.may_write_to(repo.name_key):
+        return True
+    if not caller.known or caller.scope != "fineGrained":
+        return False
+    asked = {"repo_id": repo.id, "names": list(caller.repos)}
+    return connection.execute(_NAMED_BEFORE, asked).first() is not None
 
 
 def _let_in(connection: Connection, caller: Caller, repo_id: int) -> bool:

@@ -36,7 +36,8 @@ class Signup(Login):
 
 
 class ProfileChange(Body):
-    """What an account says of itself; what is left out stays as it is."""
+    """What an account says of itself; what is left out stays as it is. `private_default`: whether
+    its new repositories are private unless somebody says otherwise."""
 
     full_name: Line | None = None
     email: Line | None = None
@@ -44,6 +45,7 @@ class ProfileChange(Body):
     languages: list[Line] | None = None
     about: Annotated[str, Field(max_length=20_000)] | None = None
     website: Line | None = None
+    private_default: bool | None = None
 
 
 class PasswordChange(Body):
@@ -133,6 +135,18 @@ class KeyShown(BaseModel):
     revoked_at: str | None
 
 
+class AgreementShown(BaseModel):
+    """A run that names an account as a member, and whether that has signed the recipe."""
+
+    run: str
+    member: str
+    account: str
+    state: str
+    recipe_sha256: str
+    signed: bool
+    public_key: str
+
+
 class Membership(BaseModel):
     """An organisation that a user is in."""
 
@@ -164,6 +178,7 @@ class Myself(BaseModel):
     email: str
     admin: bool
     scope: str
+    private_default: bool
     csrf: str | None
 
 

@@ -19,6 +19,7 @@ from llmos.hub.api.limits import address_of
 from llmos.hub.api.routing import Need, Route
 from llmos.hub.database.tables import accounts
 from llmos.hub.errors import HubError, forbidden
+from llmos.hub.runs.agreeing import agreements_of
 
 
 def when(at: int | None) -> str | None:
@@ -74,7 +75,7 @@ def show_myself(ask: Ask) -> Response:
     row, caller = account_of(ask), ask.caller
     csrf = caller.csrf if caller.session else None
     given = {"name": row.name, "email": row.email, "admin": caller.admin, "scope": caller.scope}
-    return said(forms.Myself, **given, csrf=csrf)
+    return said(forms.Myself, **given, private_default=row.private_default, csrf=csrf)
 
 
 def change_profile(ask: Ask) -> Response:
@@ -149,15 +150,31 @@ def number(ask: Ask, name: str) -> int:
 
 def challenge(ask: Ask) -> Response:
     """What to sign to add a key: with llmos.provenance.signing, as kind `hub_key`."""
-    return said(forms.Challenge, **key_challenge(ask.hub, account_of(ask), ask.base))
+    return challenged(ask, account_of(ask))
+
+
+def challenged(ask: Ask, account: Row[Any]) -> Response:
+    """What to sign to add a key to this account."""
+    return said(forms.Challenge, **key_challenge(ask.hub, account, ask.base))
 
 
 def new_key(ask: Ask) -> Response:
     """Add a public key that one holds; revoke another at once, if told so."""
+    return key_added(ask, account_of(ask))
+
+
+def key_added(ask: Ask, account: Row[Any]) -> Response:
+    """The key that the caller has proved to hold, added to this account."""
     data = cast(forms.NewKey, ask.data)
-    row = account_of(ask)
-    about = {"instead_of": data.instead_of}
-    public = add_key(ask.hub, row.name, row, data.proof, ask.base, label=data.label, **about)
+    public = add_key(
+        ask.hub,
+        ask.caller.name,
+        account,
+        data.proof,
+        ask.base,
+        label=data.label,
+        instead_of=data.instead_of,
+    )
     return said(forms.KeyAdded, public_key=public)
 
 
@@ -179,6 +196,12 @@ def withdraw_key(ask: Ask) -> Response:
     with ask.hub.database.write() as connection:
         revoke_key(connection, ask.caller.name, account_of(ask), ask.value("public_key"))
     return said()
+
+
+def list_agreements(ask: Ask) -> Response:
+    """Runs that await or have one's agreement, or that of an organisation one may sign for."""
+    with ask.hub.database.read() as connection:
+        return answer([plain(row) for row in agreements_of(connection, ask.caller)])
 
 
 def documented(
@@ -205,4 +228,7 @@ ROUTES = [
     documented("POST", "me/keys/challenge", Need.WRITING, challenge, None, forms.Challenge),
     documented("POST", "me/keys", Need.WRITING, new_key, forms.NewKey, forms.KeyAdded),
     documented("DELETE", "me/keys/{public_key}", Need.WRITING, withdraw_key),
+    documented(
+        "GET", "me/agreements", Need.SIGNED_IN, list_agreements, None, list[forms.AgreementShown]
+    ),
 ]

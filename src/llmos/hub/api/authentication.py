@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, bindparam, select, update
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,6 +21,7 @@ from llmos.hub.accounts.rights import NOBODY, Caller
 from llmos.hub.accounts.secrets import fingerprint
 from llmos.hub.accounts.sessions import Session, sign_out
 from llmos.hub.database.connection import now
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import accounts, memberships, sessions, tokens
 from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
@@ -36,7 +37,7 @@ _ACCOUNT = (
     memberships.c.role,
 )
 _ROLES = memberships.c.user_id == accounts.c.id
-_BY_TOKEN: Select[tuple[object, ...]] = (
+_BY_TOKEN = Prepared(
     select(
         tokens.c.id.label("token_id"),
         *(tokens.c[name] for name in ("label", "scope", "repos", "expires_at", "used_at")),
@@ -46,7 +47,7 @@ _BY_TOKEN: Select[tuple[object, ...]] = (
     .outerjoin(memberships, _ROLES)
     .where(tokens.c.sha256 == bindparam("secret"))
 )
-_BY_SESSION: Select[tuple[object, ...]] = (
+_BY_SESSION = Prepared(
     select(sessions.c.csrf, sessions.c.expires_at, *_ACCOUNT)
     .join(accounts, accounts.c.id == sessions.c.account_id)
     .outerjoin(memberships, _ROLES)
@@ -77,11 +78,11 @@ def _token(header: str) -> str | None:
     return None
 
 
-def _rows(hub: Hub, query: Select[tuple[object, ...]], secret: str) -> Sequence[Row[Any]]:
+def _rows(hub: Hub, query: Prepared, secret: str) -> Sequence[Row[Any]]:
     asked = {"secret": fingerprint(secret)}
 
     def look(connection: Connection) -> Sequence[Row[Any]]:
-        return connection.execute(query, asked).all()
+        return query.all(connection, asked)
 
     return hub.memory.read((query is _BY_TOKEN, asked["secret"]), look)
 

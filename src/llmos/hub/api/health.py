@@ -55,6 +55,7 @@ def _storage(hub: Hub) -> None:
     hub.blobs.size("0" * 64)
     with hub.staged() as staged:  # uploads are written here first
         staged.write(b"ready")
+        staged.flush()  # a full disk shows only now
 
 
 def metrics(ask: Ask) -> Response:

@@ -58,7 +58,8 @@ def show(ask: Ask) -> Response:
         shown["runs"] = members.runs_of(connection, ask.caller, account.id)
     shown["created_at"] = iso(shown["created_at"])
     for key in shown["keys"]:
-        key["revoked_at"] = iso(key["revoked_at"]) if key["revoked_at"] is not None else None
+        for name in ("created_at", "revoked_at"):
+            key[name] = iso(key[name]) if key[name] is not None else None
     return answer(shown)
 
 

@@ -1,4 +1,5 @@
-"""What a hub tells of its requests: a log line each, and counts for Prometheus.
+"""What a hub tells of its requests: a log line each, and counts for Prometheus, where those of
+webhooks stand too.
 
 A request is named by its route's template, so that no name of a repository or person and no query
 becomes a label; the log has the account's name beside it, but neither address nor content.
@@ -18,7 +19,7 @@ QUIET = ("/health", "/health/ready", "/metrics")  # asked every few seconds: no 
 
 
 class Meters:
-    """The counts of one hub's requests."""
+    """The counts of one hub's requests, and of its webhooks."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -41,6 +42,16 @@ class Meters:
         )
         self.sent = Counter("llmos_hub_sent_bytes", "Bytes of answers", registry=here)
         self.running = Gauge("llmos_hub_requests_running", "Being answered now", registry=here)
+        self.deliveries = Counter(
+            "llmos_hub_webhook_deliveries",
+            "Attempts to deliver a webhook: done, retry or failed",
+            ["outcome"],
+            registry=here,
+        )
+
+    def delivered(self, outcome: str) -> None:
+        """Count an attempt to deliver a webhook."""
+        self.deliveries.labels(outcome).inc()
 
 
 class Observed:

@@ -9,8 +9,18 @@ from starlette.responses import Response
 
 from llmos.hub.accounts import audit as log
 from llmos.hub.accounts import invitations, organisations, people, profiles, standing
+from llmos.hub.accounts.keys import revoke_key
 from llmos.hub.api import account_forms as forms
-from llmos.hub.api.accounts import account_of, documented, number, plain, said, when
+from llmos.hub.api.accounts import (
+    account_of,
+    challenged,
+    documented,
+    key_added,
+    number,
+    plain,
+    said,
+    when,
+)
 from llmos.hub.api.asking import Ask, answer, iso
 from llmos.hub.api.routing import Need
 from llmos.hub.database.tables import audit
@@ -99,6 +109,23 @@ def leave(ask: Ask) -> Response:
     with ask.hub.database.write() as connection:
         org = profiles.active_account(connection, ask.value("org"), "org")
         organisations.remove_member(connection, ask.caller.name, org, account_of(ask))
+    return said()
+
+
+def org_challenge(ask: Ask) -> Response:
+    """What to sign to add a key to an organisation, as kind `hub_key`."""
+    return challenged(ask, ask.org)
+
+
+def new_org_key(ask: Ask) -> Response:
+    """Add a public key that an organisation signs with; revoke another at once, if told so."""
+    return key_added(ask, ask.org)
+
+
+def withdraw_org_key(ask: Ask) -> Response:
+    """Revoke a key of an organisation: from now on it signs nothing; it stays listed."""
+    with ask.hub.database.write() as connection:
+        revoke_key(connection, ask.caller.name, ask.org, ask.value("public_key"))
     return said()
 
 
@@ -203,6 +230,13 @@ ROUTES = [
     documented("PUT", "orgs/{org}/members/{user}", Need.ORG_ADMIN, set_member, forms.RoleChange),
     documented("DELETE", "orgs/{org}/members/{user}", Need.ORG_ADMIN, remove_member),
     documented("POST", "orgs/{org}/leave", Need.WRITING, leave),
+    documented(
+        "POST", "orgs/{org}/keys/challenge", Need.ORG_ADMIN, org_challenge, None, forms.Challenge
+    ),
+    documented(
+        "POST", "orgs/{org}/keys", Need.ORG_ADMIN, new_org_key, forms.NewKey, forms.KeyAdded
+    ),
+    documented("DELETE", "orgs/{org}/keys/{public_key}", Need.ORG_ADMIN, withdraw_org_key),
     documented("GET", "orgs/{org}/invitations", Need.ORG_ADMIN, list_org_invitations, None, _OPEN),
     documented(
         "POST",

@@ -62,7 +62,7 @@ def asked_spans(request: Request, size: int, etag: str) -> list[Span] | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 20
+    return text.isascii() and text.isdigit() and len(text) <= 20  # as 2^64 has
 
 
 def _joined(spans: list[Span]) -> list[Span]:

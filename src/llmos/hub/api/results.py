@@ -51,7 +51,7 @@ def result_json(row: Row[Any]) -> dict[str, Any]:
             "account": row.signer_name,
             "revoked_at": iso(row.revoked_at) if row.revoked_at is not None else None,
         },
-        "marks": board.marks(row),
+        "marks": board.marks(row, record),
         "benchmarks": [
             {
                 "name": part["name"],
@@ -122,6 +122,7 @@ def show_leaderboard(ask: Ask) -> Response:
     with ask.hub.database.read() as connection:
         repo_id = _wanted_model(ask, connection)
         tables = board.leaderboard(
+            ask.hub.boards,
             connection,
             ask.caller,
             task=ask.query("task"),

@@ -27,7 +27,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
     name: str = Field(description="owner/name of the run")
     recipe: str = Field(max_length=1 << 20, description="the recipe, as TOML")
-    private: bool = False
+    private: bool | None = Field(default=None, description="null: as the owner has it")
     members: dict[str, str] = Field(
         default_factory=dict,
         max_length=1000,
@@ -115,6 +115,7 @@ def run_json(connection: Connection, repo: Row[Any]) -> dict[str, Any]:
         "recipe_sha256": run.recipe_sha256,
         "round": run.round,
         "rounds": run.rounds,
+        "unit": run.unit,
         "model": run.model or None,
         "members": _members_json(connection, repo.id),
         "ledger": ledger if run.entries or run.verdict else None,

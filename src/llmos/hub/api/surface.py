@@ -24,6 +24,7 @@ from llmos.hub.api.hf import (
     tree,
     webhooks,
     xet,
+    xet_reading,
     yaml_check,
 )
 from llmos.hub.api.routing import Route
@@ -50,6 +51,7 @@ ROUTES: list[Route] = [
     *repositories.ROUTES,
     *tags.ROUTES,
     *xet.ROUTES,
+    *xet_reading.ROUTES,
     *yaml_check.ROUTES,
     *runs.ROUTES,
     *results.ROUTES,

@@ -115,8 +115,12 @@ def _forget_references(connection: Any, _: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("llmos_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    if connection.get_execution_options().get("llmos_write"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    raw = connection.connection.driver_connection
+    assert raw is not None
+    raw.execute("BEGIN")  # which takes no lock: nothing can fail that would have to be told
 
 
 @contextmanager

@@ -268,6 +268,15 @@ blobs = Table(
     Column("state", String(12), nullable=False, default="good"),  # good | quarantined | damaged
     Column("reason", Text),  # why it is not good
     Column("facts", JSON),  # what was read from it on landing (safetensors' header)
+    Column("xet_hash", String(64)),  # by which Xet knows it; None: it did not come that way
+    Index("ix_blobs_xet_hash", "xet_hash"),
+)
+arrivals = Table(  # small files that may not be on the disk yet: see upkeep/settling.py
+    "arrivals",
+    metadata,
+    _id(),
+    Column("sha256", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
 )
 repo_blobs = Table(  # what a repository holds in any of its versions, or has been sent
     "repo_blobs",
@@ -285,6 +294,14 @@ xorbs = Table(  # chunks as Xet sends them, kept until their files are built and
     _to("repos", key=True),
     Column("size", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+file_xorbs = Table(  # how a blob is cut when it leaves by Xet: see uploads/xet/chunklists.py
+    "file_xorbs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("start", BigInteger, primary_key=True),  # where in the blob the xorb begins, in bytes
+    Column("hash", String(64), nullable=False),
+    Column("chunks", LargeBinary, nullable=False),
 )
 
 # --- working together
@@ -403,6 +420,7 @@ runs = Table(  # what is said of a repository of kind run, beside its files
     Column("state", String(12), nullable=False, default="planned"),  # running | done | stopped
     Column("round", Integer, nullable=False, default=0),
     Column("rounds", Integer, nullable=False, default=0),
+    Column("unit", String(8), nullable=False, default="round"),  # of the two | step: one alone
     Column("model", String(200), nullable=False, default=""),  # what came out, org/name
     Column("ledger_blob", String(64), nullable=False, default=""),  # sha256 of ledger.jsonl
     Column("ledger_head", String(64), nullable=False, default=""),

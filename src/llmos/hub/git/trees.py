@@ -183,6 +183,8 @@ def _drafted(
         tree = {name: entry for name, entry in row.items() if name not in edits}
         tree |= {name: entry for name, entry in edits.items() if entry is not None}
         made = pieces.draft(tree)
+        if made.count <= pieces.WHOLE:  # the next commit will ask for it
+            _rows.add(made.entry.key, tree, PER_ENTRY * (made.count + 1))
     else:
         leaves = _leaves(connection, row)
         made = pieces.redraft(

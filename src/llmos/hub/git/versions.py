@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, case, select, update
 
 from llmos.hub.database.connection import now
 from llmos.hub.database.missing import add_missing
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import commits, refs
 from llmos.hub.errors import HubError, revision_not_found
 from llmos.hub.git import trees
@@ -24,7 +25,7 @@ EMPTY = trees.folder_entry({})
 _COMMIT = select(commits).where(
     commits.c.repo_id == bindparam("repo"), commits.c.oid == bindparam("oid")
 )
-_MOVE = (
+_MOVE = Prepared(
     update(refs)
     .where(
         refs.c.repo_id == bindparam("repo"),
@@ -45,6 +46,13 @@ _NAMED = (
     .limit(1)
 )
 _REF = select(refs).where(refs.c.repo_id == bindparam("repo"), _NAMES).order_by(_BEST).limit(1)
+_HEAD = Prepared(
+    select(refs.c.name, refs.c.kind, refs.c.commit, commits.c.tree)
+    .join(commits, (commits.c.repo_id == refs.c.repo_id) & (commits.c.oid == refs.c.commit))
+    .where(refs.c.repo_id == bindparam("repo"), _NAMES)
+    .order_by(_BEST)
+    .limit(1)
+)
 
 
 def _names(repo_id: int, revision: str) -> dict[str, object]:
@@ -62,6 +70,13 @@ def find_ref(connection: Connection, repo_id: int, revision: str) -> Row[Any] | 
     if "\0" in revision:
         return None
     return connection.execute(_REF, _names(repo_id, revision)).first()
+
+
+def find_head(connection: Connection, repo_id: int, revision: str) -> Row[Any] | None:
+    """The same with what it points at: name, kind, commit and the key of that one's tree."""
+    if "\0" in revision:
+        return None
+    return _HEAD.first(connection, _names(repo_id, revision))
 
 
 def resolve(connection: Connection, repo_id: int, revision: str) -> Row[Any]:
@@ -87,6 +102,30 @@ def resolve(connection: Connection, repo_id: int, revision: str) -> Row[Any]:
     return row
 
 
+def new_commit(
+    repo_id: int,
+    tree: trees.Entry,
+    parents: Sequence[str],
+    author: str,
+    title: str,
+    message: str = "",
+    *,
+    at: int | None = None,
+) -> dict[str, Any]:
+    """The row of a commit that is not stored yet. `at` is in milliseconds."""
+    at = now() if at is None else at
+    return {
+        "repo_id": repo_id,
+        "oid": object_id("commit", commit_body(tree.oid, parents, author, at, title, message)),
+        "tree": tree.key,
+        "parents": list(parents),
+        "title": title,
+        "message": message,
+        "author": author,
+        "created_at": at,
+    }
+
+
 def save_commit(
     connection: Connection,
     repo_id: int,
@@ -99,20 +138,9 @@ def save_commit(
     at: int | None = None,
 ) -> str:
     """Store a commit (a second time is nothing) and return its id. `at` is in milliseconds."""
-    at = now() if at is None else at
-    oid = object_id("commit", commit_body(tree.oid, parents, author, at, title, message))
-    row = {
-        "repo_id": repo_id,
-        "oid": oid,
-        "tree": tree.key,
-        "parents": list(parents),
-        "title": title,
-        "message": message,
-        "author": author,
-        "created_at": at,
-    }
+    row = new_commit(repo_id, tree, parents, author, title, message, at=at)
     add_missing(connection, commits, [row])
-    return oid
+    return str(row["oid"])
 
 
 def move_ref(connection: Connection, repo_id: int, name: str, old: str, new: str) -> None:
@@ -120,8 +148,7 @@ def move_ref(connection: Connection, repo_id: int, name: str, old: str, new: str
 
     Raises `HubError` 412 when somebody else moved it meanwhile.
     """
-    moved = connection.execute(_MOVE, {"repo": repo_id, "called": name, "old": old, "new": new})
-    if moved.rowcount != 1:
+    if _MOVE.run(connection, {"repo": repo_id, "called": name, "old": old, "new": new}) != 1:
         raise HubError(412, f"{name} was updated meanwhile: fetch it and commit again")
 
 

@@ -1,7 +1,8 @@
 """Commits: what is asked of a repository, checked, and made in one transaction.
 
-The content of files is on the disk before the transaction begins; the transaction moves the branch
-only if nobody else did. So an acknowledged commit is whole, and one that was not leaves nothing.
+The content of files is kept before the transaction begins: on the disk, or, of small files, beside
+the rows that the transaction brings there (see upkeep/settling.py). It moves the branch only if
+nobody else did. So an acknowledged commit is whole, and one that was not leaves nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from sqlalchemy import Connection, Row, bindparam, select, update
 from llmos.hub.accounts import audit
 from llmos.hub.accounts.rights import Caller, Right
 from llmos.hub.database.connection import now
-from llmos.hub.database.tables import refs, repos
+from llmos.hub.database.missing import add_missing
+from llmos.hub.database.prepared import Prepared
+from llmos.hub.database.tables import commits, repos
 from llmos.hub.errors import HubError, bad_request, revision_not_found
 from llmos.hub.git import trees, versions
 from llmos.hub.hub import Hub
-from llmos.hub.repos.content import note_blobs
+from llmos.hub.repos.content import note_arrived, note_blobs
 from llmos.hub.repos.edits import Changes, edits_of
 from llmos.hub.repos.indexing import Reader, concerns_index, index_repo
 from llmos.hub.repos.limits import check_quota, check_sharing
@@ -28,15 +31,13 @@ from llmos.hub.together.webhooks import tell_repo
 from llmos.hub.uploads import landing
 
 __all__ = ["Changes"]  # with which a commit is asked for
-# Statements that every commit needs are made once: making one takes as long as running it.
 _THIS = repos.c.id == bindparam("repo")
-_LOCK = select(repos.c.id).where(_THIS).with_for_update()
-_HEAD = select(refs.c.commit).where(
-    refs.c.repo_id == bindparam("repo"), refs.c.name == bindparam("name")
-)
-_GROW = update(repos).where(_THIS).values(used_bytes=repos.c.used_bytes + bindparam("more"))
-_MOVE = update(repos).where(_THIS).values(updated_at=bindparam("now"))
-_MOVE_MAIN = _MOVE.values(head=bindparam("commit"))
+_LOCK = Prepared(select(repos.c.id).where(_THIS).with_for_update())
+_BYTES = repos.c.used_bytes + bindparam("more")
+_GROW = Prepared(update(repos).where(_THIS).values(used_bytes=_BYTES))
+_MOVED = update(repos).where(_THIS).values(used_bytes=_BYTES, updated_at=bindparam("now"))
+_MOVE = Prepared(_MOVED)
+_MOVE_MAIN = Prepared(_MOVED.values(head=bindparam("commit")))
 STALE = "The branch was updated since you opened this page. Please refresh and try again."
 
 
@@ -45,30 +46,35 @@ class _Moved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
     """A commit made ready outside of the transaction: for this head of this branch."""
 
-    ref: Row[Any]
-    head: Row[Any]
+    head: Row[Any]  # see versions.find_head
     root: trees.Draft
 
 
 def check_commit(
     connection: Connection, caller: Caller, right: Right, repo: Row[Any], revision: str
-) -> None:
-    """Raise `HubError` 403 unless the caller may commit to that branch or pull request, 404 when
-    there is none."""
-    ref = versions.find_ref(connection, repo.id, revision)
-    if ref is None or ref.kind == "tag":
-        raise revision_not_found(revision)
-    if ref.kind == "pr":
-        pull_requests.check_push(connection, caller, right, repo, ref.name)
+) -> Row[Any]:
+    """The head of a branch or pull request to which the caller may commit. Raises `HubError` 403
+    when they may not, 404 when there is none."""
+    head = _head(connection, repo, revision)
+    if head.kind == "pr":
+        pull_requests.check_push(connection, caller, right, repo, head.name)
     elif right < Right.WRITE:
         raise HubError(
             403,
             f"You don't have write access to {repo.full_name}: you may open a pull request instead "
             "(create_pr=1)",
         )
+    return head
+
+
+def _head(connection: Connection, repo: Row[Any], revision: str) -> Row[Any]:
+    head = versions.find_head(connection, repo.id, revision)
+    if head is None or head.kind == "tag":
+        raise revision_not_found(revision)
+    return head
 
 
 def commit(
@@ -86,21 +92,43 @@ def commit(
     412 when `changes.parent` is no longer its head, 403 when the repository's sharing or the
     owner's quota forbid it.
     """
-    _check(repo, changes)
     with hub.database.read() as connection:
-        plan = _plan(connection, repo, revision, changes)
+        made = plan(connection, repo, _head(connection, repo, revision), changes)
+    return land(hub, caller, repo, made, changes, parents=parents)
+
+
+def plan(connection: Connection, repo: Row[Any], head: Row[Any], changes: Changes) -> Plan:
+    """Make a commit ready. Raises `HubError` as `commit` does."""
+    _check(repo, changes)
+    if changes.parent and not head.commit.startswith(changes.parent):
+        raise HubError(412, STALE)
+    return Plan(head, trees.draft(connection, head.tree, edits_of(connection, head.tree, changes)))
+
+
+def land(
+    hub: Hub,
+    caller: Caller,
+    repo: Row[Any],
+    planned: Plan,
+    changes: Changes,
+    *,
+    parents: Sequence[str] = (),
+) -> str:
+    """Make a commit that is ready, and return its id; one that somebody else was quicker than is
+    made ready again. Raises `HubError` as `commit` does."""
     reader = Reader(hub)
     reader.prepare(changes.added)
     try:
         with hub.database.write() as connection:
-            return _land(hub, connection, caller, repo, plan, changes, parents, reader)
+            _lock(connection, repo.id)
+            return _land(hub, connection, caller, repo, planned, changes, parents, reader)
     except _Moved:
         if changes.parent:
             raise HubError(412, STALE) from None
     with hub.database.write() as connection:  # nobody can be quicker now
         _lock(connection, repo.id)
-        plan = _plan(connection, repo, revision, changes)
-        return _land(hub, connection, caller, repo, plan, changes, parents, reader)
+        again = plan(connection, repo, _head(connection, repo, planned.head.name), changes)
+        return _land(hub, connection, caller, repo, again, changes, parents, reader)
 
 
 def open_with_commit(
@@ -116,7 +144,10 @@ def open_with_commit(
             raise revision_not_found(revision)
         start = versions.resolve(connection, repo.id, changes.parent or base.commit)
         root = trees.draft(connection, start.tree, edits_of(connection, start.tree, changes))
-        oid = _save(hub, connection, caller, repo, root, [start.oid], changes)
+        made = _commit(caller, repo, root, [start.oid], changes)
+        more = _save(hub, connection, repo, root, made, changes)
+        if more:
+            _GROW.run(connection, {"repo": repo.id, "more": more})
         number = pull_requests.open_pull_request(
             connection,
             caller,
@@ -124,10 +155,10 @@ def open_with_commit(
             title=changes.title,
             description=changes.message,
             base=base.name,
-            head=oid,
+            head=made["oid"],
         )
-        _tell(connection, caller, repo, f"refs/pr/{number}", None, oid)
-    return oid, number
+        _tell(connection, caller, repo, f"refs/pr/{number}", None, made["oid"])
+    return made["oid"], number
 
 
 def commit_on(
@@ -145,9 +176,11 @@ def commit_on(
     if changes.parent and not head.oid.startswith(changes.parent):
         raise HubError(412, STALE)
     root = trees.draft(connection, head.tree, edits_of(connection, head.tree, changes))
-    oid = _save(None, connection, caller, repo, root, [head.oid, *parents], changes)
-    _move(connection, caller, repo, ref.name, head.oid, oid)
-    return oid
+    made = _commit(caller, repo, root, [head.oid, *parents], changes)
+    versions.move_ref(connection, repo.id, ref.name, head.oid, made["oid"])
+    more = _save(None, connection, repo, root, made, changes)
+    _note(connection, caller, repo, ref.name, made, more)
+    return str(made["oid"])
 
 
 def _check(repo: Row[Any], changes: Changes) -> None:
@@ -157,80 +190,80 @@ def _check(repo: Row[Any], changes: Changes) -> None:
         check_sharing(repo, path, entry.size, large=entry.lfs)
 
 
-def _plan(connection: Connection, repo: Row[Any], revision: str, changes: Changes) -> _Plan:
-    ref = versions.find_ref(connection, repo.id, revision)
-    if ref is None or ref.kind == "tag":
-        raise revision_not_found(revision)
-    head = versions.resolve(connection, repo.id, ref.commit)
-    if changes.parent and not head.oid.startswith(changes.parent):
-        raise HubError(412, STALE)
-    edits = edits_of(connection, head.tree, changes)
-    return _Plan(ref, head, trees.draft(connection, head.tree, edits))
-
-
 def _land(
     hub: Hub,
     connection: Connection,
     caller: Caller,
     repo: Row[Any],
-    plan: _Plan,
+    planned: Plan,
     changes: Changes,
     parents: Sequence[str],
-    reader: Reader | None = None,
+    reader: Reader,
 ) -> str:
-    _lock(connection, repo.id)
-    there = connection.execute(_HEAD, {"repo": repo.id, "name": plan.ref.name}).scalar()
-    if there != plan.head.oid:
-        raise _Moved
-    before = [plan.head.oid, *parents]
-    oid = _save(hub, connection, caller, repo, plan.root, before, changes)
-    _move(connection, caller, repo, plan.ref.name, plan.head.oid, oid)
-    pull_requests.note_commit(connection, repo.id, plan.ref.name, caller.name, oid)
-    if plan.ref.name == versions.MAIN and any(map(concerns_index, changes.paths)):
+    head = planned.head
+    made = _commit(caller, repo, planned.root, [head.commit, *parents], changes)
+    try:
+        versions.move_ref(connection, repo.id, head.name, head.commit, made["oid"])
+    except HubError as error:
+        raise _Moved from error
+    more = _save(hub, connection, repo, planned.root, made, changes)
+    _note(connection, caller, repo, head.name, made, more)
+    pull_requests.note_commit(connection, repo.id, head.name, caller.name, made["oid"])
+    if head.name == versions.MAIN and any(map(concerns_index, changes.paths)):
         index_repo(hub, connection, repo.id, reader)
-    return oid
+    return str(made["oid"])
 
 
 def _lock(connection: Connection, repo_id: int) -> None:
     """Let commits to one repository wait for each other. Raises `HubError` 404 when it is gone."""
-    if connection.execute(_LOCK, {"repo": repo_id}).first() is None:
+    if _LOCK.first(connection, {"repo": repo_id}) is None:
         raise HubError(404, "Repository not found", "RepoNotFound")
+
+
+def _commit(
+    caller: Caller, repo: Row[Any], root: trees.Draft, parents: Sequence[str], changes: Changes
+) -> dict[str, Any]:
+    """The row of a new commit."""
+    title, message = changes.title, changes.message
+    return versions.new_commit(repo.id, root.entry, parents, caller.name, title, message)
 
 
 def _save(
     hub: Hub | None,
     connection: Connection,
-    caller: Caller,
     repo: Row[Any],
     root: trees.Draft,
-    parents: Sequence[str],
+    made: dict[str, Any],
     changes: Changes,
-) -> str:
-    """Store a commit and what it needs; no reference points at it yet. With `hub`, what it adds is
-    new to the repository and looked at."""
+) -> int:
+    """Store a commit and what it needs, and return by how many bytes the repository grows. With
+    `hub`, what it adds is new to the repository and looked at."""
     if hub is not None and changes.added:
         landing.admit(hub, connection, changes.added)
     more = note_blobs(connection, repo.id, {one.key: one.size for one in changes.added.values()})
-    if more:
-        if hub is not None:
-            check_quota(hub, connection, repo.owner_id, more)
-        connection.execute(_GROW, {"repo": repo.id, "more": more})
+    if more and hub is not None:
+        check_quota(hub, connection, repo.owner_id, more)
+    note_arrived(connection, changes.arrived)
     trees.store(connection, root)
-    return versions.save_commit(
-        connection, repo.id, root.entry, parents, caller.name, changes.title, changes.message
-    )
+    add_missing(connection, commits, [made])
+    return more
 
 
-def _move(
-    connection: Connection, caller: Caller, repo: Row[Any], name: str, old: str, new: str
+def _note(
+    connection: Connection,
+    caller: Caller,
+    repo: Row[Any],
+    name: str,
+    made: dict[str, Any],
+    more: int,
 ) -> None:
-    versions.move_ref(connection, repo.id, name, old, new)
-    moved = {"repo": repo.id, "now": now()}
+    """Write down, and tell, that a reference has moved to a commit."""
+    moved = {"repo": repo.id, "now": now(), "more": more}
     if name == versions.MAIN:
-        connection.execute(_MOVE_MAIN, {**moved, "commit": new})
+        _MOVE_MAIN.run(connection, {**moved, "commit": made["oid"]})
     else:
-        connection.execute(_MOVE, moved)
-    _tell(connection, caller, repo, name, old, new)
+        _MOVE.run(connection, moved)
+    _tell(connection, caller, repo, name, made["parents"][0], made["oid"])
 
 
 def _tell(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from llmos.hub.database.connection import now
 from llmos.hub.database.missing import add_missing
-from llmos.hub.database.tables import blobs, repo_blobs
+from llmos.hub.database.prepared import Prepared
+from llmos.hub.database.tables import arrivals, blobs, repo_blobs
 from llmos.hub.errors import bad_request
 from llmos.hub.git.entries import Entry
 from llmos.hub.git.objects import blob_id, pointer
 from llmos.hub.hub import Hub
-from llmos.hub.storage.staging import Arrived, staged_bytes
-from llmos.hub.uploads import landing
+from llmos.hub.repos.edits import Changes
+from llmos.hub.storage.staging import Arrived, small_file
+from llmos.hub.uploads import landing, room
 from llmos.hub.uploads.existing import held_here
 
 AT_ONCE = 500  # values of one statement
@@ -29,7 +33,9 @@ _COMMITTED = (
     .values(committed=True)
     .returning(repo_blobs.c.sha256)
 )
+_ARRIVED = Prepared(arrivals.insert())
 WRITERS = 8  # files brought to the disk side by side: each waits for it
+TOGETHER = 1 << 20  # bytes of a commit's small files that the database keeps for a while
 
 
 def plain_text(content: bytes) -> str | None:
@@ -42,21 +48,56 @@ def plain_text(content: bytes) -> str | None:
         return None
 
 
+def entry_of(content: bytes) -> Entry:
+    """The entry of a small file with this content."""
+    return Entry("file", blob_id(content), len(content), hashlib.sha256(content).hexdigest())
+
+
 def keep_bytes(hub: Hub, content: bytes) -> Entry:
-    """Keep a small file's content, durably, and return its entry."""
-    with staged_bytes(hub.settings.temporary, [content]) as staged:
-        hub.blobs.put(staged)
-        landing.record_small(hub, staged.sha256, staged.size, landing.inspect_bytes(content))
-        return Entry("file", blob_id(content), staged.size, staged.sha256)
+    """Keep a small file's content, durably, and return its entry. Raises `HubError` 507."""
+    room.check_disk(hub, len(content))
+    entry = entry_of(content)
+    _keep(hub, entry, content)
+    return entry
 
 
-def keep_all(hub: Hub, contents: Mapping[str, bytes]) -> dict[str, Entry]:
-    """The same for the small files of a commit, by their paths."""
-    if len(contents) < 2:
-        return {path: keep_bytes(hub, content) for path, content in contents.items()}
-    with ThreadPoolExecutor(min(WRITERS, len(contents))) as pool:
-        entries = pool.map(lambda content: keep_bytes(hub, content), contents.values())
-        return dict(zip(contents, entries, strict=True))
+def keep_small(hub: Hub, changes: Changes, contents: Mapping[str, bytes]) -> None:
+    """Keep the small files, by their paths, that `changes` adds.
+
+    Few bytes are not waited for: they go into `changes.arrived` too, so that they become durable
+    with the commit, in the one wait for the disk that it needs anyway. Raises `HubError` 507.
+    """
+    new = {changes.added[path].key: (changes.added[path], contents[path]) for path in contents}
+    total = sum(entry.size for entry, _ in new.values())
+    room.check_disk(hub, total)
+    keep = partial(_keep, hub, quickly=total <= TOGETHER)
+    if len(new) < 2:
+        durable = [keep(*one) for one in new.values()]
+    else:
+        with ThreadPoolExecutor(min(WRITERS, len(new))) as pool:
+            durable = list(pool.map(keep, *zip(*new.values(), strict=True)))
+    for (entry, content), done in zip(new.values(), durable, strict=True):
+        if not done:
+            changes.arrived[entry.key] = content
+
+
+def _keep(hub: Hub, entry: Entry, content: bytes, *, quickly: bool = False) -> bool:
+    """Keep one; whether it is durable."""
+    durable = True
+    with small_file(hub.settings.temporary, content, entry.key) as file:
+        if quickly:
+            durable = hub.blobs.put_quickly(file)
+        else:
+            hub.blobs.put(file)
+    landing.record_small(hub, entry.key, entry.size, landing.inspect_bytes(content))
+    return durable
+
+
+def note_arrived(connection: Connection, contents: Mapping[str, bytes]) -> None:
+    """Keep the content of small files, by its sha256, in the database until it is on the disk."""
+    rows = [{"sha256": key, "content": contents[key]} for key in sorted(contents)]
+    if rows:
+        _ARRIVED.run_all(connection, rows)
 
 
 def keep_upload(hub: Hub, repo_id: int, staged: Arrived) -> None:
@@ -64,8 +105,14 @@ def keep_upload(hub: Hub, repo_id: int, staged: Arrived) -> None:
     keep_uploads(hub, repo_id, [staged])
 
 
-def keep_uploads(hub: Hub, repo_id: int, arrived: Sequence[Arrived]) -> None:
-    """The same for several files: their bytes one by one, their rows in one transaction."""
+def keep_uploads(
+    hub: Hub,
+    repo_id: int,
+    arrived: Sequence[Arrived],
+    note: Callable[[Connection], None] = lambda connection: None,
+) -> None:
+    """The same for several files: their bytes one by one, their rows in one transaction, in which
+    `note` may write down more."""
     found = {}
     for one in arrived:
         with one.path.open("rb") as file:
@@ -75,6 +122,7 @@ def keep_uploads(hub: Hub, repo_id: int, arrived: Sequence[Arrived]) -> None:
         note_blobs(connection, repo_id, {one.sha256: one.size for one in arrived}, committed=False)
         for sha256 in sorted(found):
             landing.record(connection, sha256, found[sha256])
+        note(connection)
 
 
 def large_entries(connection: Connection, repo_id: int, wanted: Iterable[str]) -> dict[str, Entry]:

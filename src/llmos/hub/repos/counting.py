@@ -3,6 +3,7 @@ that is fetched would cost more than sending it."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -11,8 +12,10 @@ from sqlalchemy import select, update
 
 from llmos.hub.database.connection import Database, now
 from llmos.hub.database.tables import repos
+from llmos.hub.errors import HubError
 from llmos.hub.repos import trending
 
+log = logging.getLogger("llmos.hub")
 EVERY = 5.0  # seconds; a hub that is killed forgets at most these
 
 
@@ -34,7 +37,7 @@ class Downloads:
         self.write()
 
     def write(self) -> None:
-        """Write down what was counted."""
+        """Write down what was counted, or keep it for the next time."""
         with self._lock:
             counted, self._counted = self._counted, Counter()
             self._last = time.monotonic()
@@ -42,10 +45,10 @@ class Downloads:
             return
         try:
             self._write(counted)
-        except BaseException:
+        except HubError as error:  # a full disk must not keep readers out
+            log.warning("downloads were not written down: %s", error)
             with self._lock:
                 self._counted += counted
-            raise
 
     def _write(self, counted: Counter[int]) -> None:
         at = now()

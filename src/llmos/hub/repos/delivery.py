@@ -23,7 +23,8 @@ SMALL = 1 << 20  # bytes; a smaller file is hashed each time it is sent whole
 TRUSTED = 7 * 86_400_000  # milliseconds for which a larger one is not hashed again
 
 _STATE = select(
-    blobs.c.state, blobs.c.reason, blobs.c.facts, blobs.c.created_at, blobs.c.checked_at
+    *(blobs.c.state, blobs.c.reason, blobs.c.facts, blobs.c.created_at, blobs.c.checked_at),
+    blobs.c.xet_hash,
 ).where(blobs.c.sha256 == bindparam("sha256"))
 
 
@@ -35,6 +36,18 @@ class Delivery:
     sha256: str
     size: int
     state: Any  # its row of `blobs`, or None
+    kept_back: bool = False  # from most, as opening it can run code
+
+    @property
+    def xet_hash(self) -> str | None:
+        """By which it can be fetched over Xet, where it can: what is kept back goes another way, on
+        which its name is seen."""
+        return None if self.kept_back or self.state is None else self.state.xet_hash
+
+    def check(self) -> None:
+        """Hash all of it. Raises `HubError` 503 when it is damaged."""
+        for _ in self._hashed():
+            pass
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """Its bytes from `start` up to `stop`. Raises `HubError` 503 when they are damaged: before
@@ -117,4 +130,4 @@ def deliver(hub: Hub, connection: Connection, path: str, entry: Entry, right: Ri
         raise forbidden(
             f"{path} is kept back, as opening it can run code ({danger}). Ask for it as safetensors"
         )
-    return Delivery(hub, entry.key, entry.size, state)
+    return Delivery(hub, entry.key, entry.size, state, bool(danger))

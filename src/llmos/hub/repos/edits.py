@@ -26,6 +26,7 @@ class Changes:
     removed: list[str] = field(default_factory=list)  # files
     removed_folders: list[str] = field(default_factory=list)
     removed_entries: list[str] = field(default_factory=list)  # files or folders
+    arrived: dict[str, bytes] = field(default_factory=dict)  # by sha256: perhaps not on a disk yet
 
     @property
     def paths(self) -> list[str]:

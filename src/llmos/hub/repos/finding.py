@@ -7,14 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select
 
 from llmos.hub.accounts.rights import Caller, Right, right_on
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import redirects, repos
 from llmos.hub.errors import repo_not_found
 from llmos.hub.hub import Hub
 
-_BY_NAME = select(repos).where(
-    repos.c.kind == bindparam("kind"), repos.c.name_key == bindparam("key")
+_BY_NAME = Prepared(
+    select(repos).where(repos.c.kind == bindparam("kind"), repos.c.name_key == bindparam("key"))
 )
-_BY_OLD_NAME = (
+_BY_OLD_NAME = Prepared(
     select(repos)
     .join(redirects, redirects.c.repo_id == repos.c.id)
     .where(redirects.c.kind == bindparam("kind"), redirects.c.name_key == bindparam("key"))
@@ -35,9 +36,9 @@ def repo_for(
 ) -> tuple[Row[Any], Right]:
     """The same, on a connection that is open already."""
     asked = {"kind": kind, "key": name.lower()}
-    row = connection.execute(_BY_NAME, asked).first()
+    row = _BY_NAME.first(connection, asked)
     if row is None:
-        row = connection.execute(_BY_OLD_NAME, asked).first()
+        row = _BY_OLD_NAME.first(connection, asked)
     right = right_on(connection, caller, row) if row else Right.NONE
     if row is None or right < Right.READ:
         raise repo_not_found(caller.known)

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
 
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import accounts, repos
 from llmos.hub.errors import forbidden
 from llmos.hub.hub import Hub
@@ -22,7 +23,7 @@ DESCRIPTIONS = (
     ".gitattributes",
     ".gitignore",
 )
-_QUOTA = select(accounts.c.quota).where(accounts.c.id == bindparam("owner"))
+_QUOTA = Prepared(select(accounts.c.quota).where(accounts.c.id == bindparam("owner")))
 LARGEST_DESCRIPTION = 1 << 20  # bytes
 
 
@@ -44,8 +45,8 @@ def check_sharing(repo: Row[Any], path: str, size: int, *, large: bool = False) 
 
 def quota_of(hub: Hub, connection: Connection, owner_id: int) -> int:
     """How many bytes an account may store; 0: any number."""
-    own = connection.execute(_QUOTA, {"owner": owner_id}).scalar()
-    return hub.settings.quota if own is None else int(own)
+    row = _QUOTA.first(connection, {"owner": owner_id})
+    return hub.settings.quota if row is None or row.quota is None else int(row.quota)
 
 
 def check_quota(hub: Hub, connection: Connection, owner_id: int | None, more: int) -> None:

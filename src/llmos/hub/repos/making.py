@@ -20,6 +20,7 @@ from llmos.hub.repos.attributes import DEFAULT_ATTRIBUTES
 from llmos.hub.repos.content import keep_bytes, note_blobs, used_bytes
 from llmos.hub.repos.indexing import Reader, index_repo
 from llmos.hub.repos.names import checked_repo_name
+from llmos.hub.together.collection_items import follow_move, forget_target
 from llmos.hub.together.webhooks import tell_repo
 
 SHARING = ("open", "federated", "metadata")
@@ -183,6 +184,7 @@ def delete_repo(hub: Hub, caller: Caller, repo: Row[Any]) -> None:
     with hub.database.write() as connection:
         tell_repo(connection, repo, "delete")
         connection.execute(delete(repos).where(repos.c.id == repo.id))
+        forget_target(connection, repo.kind, repo.full_name)
         audit.record(connection, caller.name, "repo.delete", f"{repo.kind}:{repo.full_name}")
 
 
@@ -208,6 +210,7 @@ def move_repo(hub: Hub, caller: Caller, repo: Row[Any], to: str) -> Row[Any]:
             .values(owner_id=owner.id if owner else None, full_name=full_name, name_key=key)
             .returning(*repos.c)
         ).one()
+        follow_move(connection, repo.kind, repo.full_name, full_name)
         audit.record(connection, caller.name, "repo.move", f"{repo.kind}:{repo.full_name}", to=to)
         tell_repo(connection, repo, "move", moved_to=(full_name, moved.owner_id))
         return moved

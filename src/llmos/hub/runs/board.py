@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +19,10 @@ from llmos.provenance.results import Result
 REVOKED = "signed with a key that had been revoked"
 OTHER_FILES = "of other files than the model has now"
 MOST = 10_000  # results that a leaderboard is made of, the newest
+KEPT = 4  # leaderboards: those who may read private models see others
+AT_ONCE = 500  # values of one statement
+Board = list[tuple[dict[str, Any], frozenset[int | None]]]  # tables, with the ids of their models
+_MADE_OF = ("id", "sha256", "repo_id", "signer", "created_at")
 COLUMNS = (
     "task", "dataset", "metric", "settings", "items", "place", "model", "repository", "value",
     "low", "high", "signer", "public_key", "read_with_care", "result_sha256",
@@ -25,14 +31,19 @@ COLUMNS = (
 
 def seen_results(caller: Caller) -> Select[Any]:
     """The results that the caller may see, with what is known of their model and signer."""
+    return _seen(caller, *results.c)
+
+
+def _seen(caller: Caller, *columns: Any) -> Select[Any]:
     return (
         select(
-            results,
+            *columns,
             repos.c.full_name,
             repos.c.content_sha256,
             accounts.c.name.label("signer_name"),
             keys.c.revoked_at,
         )
+        .select_from(results)
         .join(repos, repos.c.id == results.c.repo_id, isouter=True)
         .join(keys, keys.c.public_key == results.c.signer, isouter=True)
         .join(accounts, accounts.c.id == keys.c.account_id, isouter=True)
@@ -66,18 +77,45 @@ def list_results(
     return connection.execute(query.order_by(results.c.id.desc()).limit(limit)).all()
 
 
-def marks(row: Row[Any]) -> list[str]:
-    """Why a result is to be read with care, beyond what the leaderboard itself says."""
+def marks(row: Row[Any], record: Mapping[str, Any]) -> list[str]:
+    """Why a result, and the `record` that was signed, are to be read with care, beyond what the
+    leaderboard itself says."""
     found = []
     if row.revoked_at is not None and row.created_at >= row.revoked_at:
         found.append(REVOKED)
-    said = row.record["model"].get("sha256")
+    said = record["model"].get("sha256")
     if row.repo_id is not None and said and row.content_sha256 not in ("", said):
         found.append(OTHER_FILES)
     return found
 
 
+class Boards:
+    """The leaderboards that were made last: thousands of results take seconds, and what they are
+    made of changes less often than the database."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[tuple[Any, ...], Board] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, connection: Connection, caller: Caller) -> Board:
+        """All tables of the results that the caller may see, as they are now."""
+        query = _seen(caller, *(results.c[name] for name in _MADE_OF))
+        rows = connection.execute(query.order_by(results.c.id.desc()).limit(MOST)).all()
+        made_of = tuple(tuple(row) for row in rows)
+        with self._lock:
+            if made_of in self._made:
+                self._made.move_to_end(made_of)
+                return self._made[made_of]
+        board = _made(connection, rows)
+        with self._lock:
+            self._made[made_of] = board
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        return board
+
+
 def leaderboard(
+    boards: Boards,
     connection: Connection,
     caller: Caller,
     *,
@@ -87,33 +125,50 @@ def leaderboard(
     repo_id: int | None = None,
 ) -> list[dict[str, Any]]:
     """Tables of task x data set x metric, of the results that the caller may see; models whose
-    intervals overlap share a place. With `repo_id`, only the tables in which that model is."""
-    query = seen_results(caller).order_by(results.c.id.desc()).limit(MOST)
-    rows = {row.sha256: row for row in reversed(connection.execute(query).all())}
-    parsed = [Result(row.record, row.signer, row.sha256) for row in rows.values()]
+    intervals overlap share a place. With `repo_id`, only the tables in which that model is. What
+    comes back is for reading: others are given the same."""
+    wanted = {"task": task, "dataset": dataset, "metric": metric}
+    return [
+        table
+        for table, models in boards.of(connection, caller)
+        if (repo_id is None or repo_id in models)
+        and all(not value or table[name] == value for name, value in wanted.items())
+    ]
+
+
+def _made(connection: Connection, rows: Sequence[Row[Any]]) -> Board:
+    """The tables of these results; only what was signed is still to be read, and never changes."""
+    records: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(rows), AT_ONCE):
+        ids = [row.id for row in rows[start : start + AT_ONCE]]
+        query = select(results.c.id, results.c.record).where(results.c.id.in_(ids))
+        records |= {row.id: row.record for row in connection.execute(query)}
+    there = [row for row in reversed(rows) if row.id in records]  # or deleted just now
+    by_hash = {row.sha256: (row, marks(row, records[row.id])) for row in there}
+    parsed = [Result(records[row.id], row.signer, row.sha256) for row in there]
     signers = {
         row.signer: row.signer_name
-        for row in rows.values()
-        if row.signer_name is not None and REVOKED not in marks(row)
+        for row, marked in by_hash.values()
+        if row.signer_name is not None and REVOKED not in marked
     }
-    wanted = {"task": task, "dataset": dataset, "metric": metric}
-    shown = []
-    for table in tables(parsed, signers):
-        if any(value and getattr(table, name) != value for name, value in wanted.items()):
-            continue
-        own = [rows[entry.hashes["result"]].repo_id for entry in table.entries]
-        if repo_id is None or repo_id in own:
-            shown.append(_table_json(table, rows))
-    return shown
+    return [
+        (
+            _table_json(table, by_hash),
+            frozenset(by_hash[entry.hashes["result"]][0].repo_id for entry in table.entries),
+        )
+        for table in tables(parsed, signers)
+    ]
 
 
-def _table_json(table: Table, rows: Mapping[str, Row[Any]]) -> dict[str, Any]:
+def _table_json(table: Table, by_hash: Mapping[str, tuple[Row[Any], list[str]]]) -> dict[str, Any]:
     facts = {name: getattr(table, name) for name in Table.__dataclass_fields__}
-    facts["entries"] = [_entry_json(entry, rows[entry.hashes["result"]]) for entry in table.entries]
+    facts["entries"] = [
+        _entry_json(entry, *by_hash[entry.hashes["result"]]) for entry in table.entries
+    ]
     return facts
 
 
-def _entry_json(entry: Entry, row: Row[Any]) -> dict[str, Any]:
+def _entry_json(entry: Entry, row: Row[Any], marked: list[str]) -> dict[str, Any]:
     return {
         "place": entry.place,
         "model": entry.model,
@@ -121,7 +176,7 @@ def _entry_json(entry: Entry, row: Row[Any]) -> dict[str, Any]:
         "score": entry.score.to_json(),
         "signer": {"public_key": row.signer, "account": row.signer_name},
         "how": entry.how,
-        "marks": [*entry.marks, *marks(row)],
+        "marks": [*entry.marks, *marked],
         "links": {
             name: target for name, target in entry.links.items() if target.startswith("https://")
         },

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmos.provenance.ledger import Entry, check_ledger_bytes
@@ -25,14 +25,15 @@ from llmos.provenance.run_state import RunState
 
 LARGEST = 64 << 20  # bytes of a ledger
 ALONE_MEMBER = "alone"
-NOT_HERE = "that the merges and the published files are what the ledger says: llmos verify does"
+NOT_HERE = "that the merges and the published files are what the ledger says: llmos verify RUN does"
 OPEN_END = "that nothing was cut off its end: the ledger is not closed yet"
 Values = dict[str, float | int]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A member's part in a run, as the ledger tells it; `card` is its data card."""
+    """A member's part in a run, as the ledger tells it; `rounds`: or steps, where it was alone;
+    `card` is its data card."""
 
     name: str
     public_key: str
@@ -54,6 +55,7 @@ class Examined(Checked):
     finished: bool = False
     round: int = 0
     rounds: int = 0
+    unit: str = "round"  # of these two and of `points`; of one organisation alone: "step"
     members: tuple[Share, ...] = ()
     points: dict[int, Values] = field(default_factory=dict)
 
@@ -77,12 +79,8 @@ def examine(data: bytes) -> Examined:
     if not entries:
         return Examined((chain,), CANNOT_PROVE)
     found = _alone(entries) if entries[0].kind == ALONE else _joint(entries)
-    return _with(found, checks=(chain, *found.checks), head=entries[-1].hash, entries=len(entries))
-
-
-def _with(found: Examined, **changes: Any) -> Examined:
-    values = {name: getattr(found, name) for name in Examined.__dataclass_fields__}
-    return Examined(**{**values, **changes})
+    checks = (chain, *found.checks)
+    return replace(found, checks=checks, head=entries[-1].hash, entries=len(entries))
 
 
 def _joint(entries: Sequence[Entry]) -> Examined:
@@ -160,11 +158,13 @@ def _alone(entries: Sequence[Entry]) -> Examined:
     )
     shares: tuple[Share, ...] = ()
     steps = 0
+    points: dict[int, Values] = {}
     if not any(check.problems for check in checks):
         trained = bodies.get("trained", {})
         steps = _whole(trained.get("steps"))
         tokens = _whole(trained.get("tokens"))
-        shares = (Share(ALONE_MEMBER, opened.signer, tokens, 1, opened.body["card"]),)
+        shares = (Share(ALONE_MEMBER, opened.signer, tokens, steps, opened.body["card"]),)
+        points = _alone_points(trained)
     return Examined(
         checks,
         (NOT_HERE, *ALONE_CANNOT_PROVE),
@@ -173,5 +173,15 @@ def _alone(entries: Sequence[Entry]) -> Examined:
         finished=finished,
         round=steps,
         rounds=steps,
+        unit="step",
         members=shares,
+        points=points,
     )
+
+
+def _alone_points(trained: Mapping[str, Any]) -> dict[int, Values]:
+    """Held-out bits per byte at the step whose weights were chosen; the ledger has no others."""
+    bits = trained.get("validation_bits_per_byte")
+    if not isinstance(bits, int | float) or not math.isfinite(bits):
+        return {}
+    return {_whole(trained.get("selected_step")): {"bits_per_byte": bits}}

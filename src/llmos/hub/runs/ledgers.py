@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -18,8 +19,9 @@ from llmos.hub.repos.changes import commit_on
 from llmos.hub.repos.content import keep_bytes
 from llmos.hub.repos.edits import Changes
 from llmos.hub.repos.indexing import index_repo
+from llmos.hub.runs.agreeing import held_to
 from llmos.hub.runs.examining import LARGEST, Examined, examine
-from llmos.hub.runs.progress import write_points
+from llmos.hub.runs.progress import progress_of, write_points
 from llmos.hub.runs.records import LEDGER, needed_run, rewritten
 
 
@@ -42,6 +44,7 @@ def take_ledger(hub: Hub, caller: Caller, repo: Row[Any], data: bytes) -> Examin
     if found.checks[0].problems:
         raise unprocessable(f"The ledger does not hold: {found.checks[0].problems[0]}")
     _same_recipe(repo, run, found)
+    found = _held(hub, repo, found)
     entry = keep_bytes(hub, whole)
     with hub.database.write() as connection:
         if needed_run(connection, repo).ledger_blob != run.ledger_blob:
@@ -72,6 +75,7 @@ def check_again(hub: Hub, caller: Caller, repo: Row[Any]) -> Examined:
     broken = bool(found.checks[0].problems)
     if not broken:
         _same_recipe(repo, run, found)
+        found = _held(hub, repo, found)
     with hub.database.write() as connection:
         now_there = needed_run(connection, repo).ledger_blob
         if (now_there, _at_main(connection, repo)) != (run.ledger_blob, blob):
@@ -106,6 +110,13 @@ def _same_recipe(repo: Row[Any], run: Row[Any], found: Examined) -> None:
         )
 
 
+def _held(hub: Hub, repo: Row[Any], found: Examined) -> Examined:
+    """The same, with what members agreed to here."""
+    with hub.database.read() as connection:
+        check = held_to(connection, repo, found.members)
+    return replace(found, checks=(*found.checks, check)) if check else found
+
+
 def _record(connection: Connection, caller: Caller, repo: Row[Any], found: Examined) -> None:
     detail = {"head": found.head, "entries": found.entries, "verified": found.ok}
     audit.record(connection, caller.name, "run.ledger", repo.full_name, **detail)
@@ -124,8 +135,10 @@ def note_ledger(connection: Connection, repo: Row[Any], found: Examined, blob: s
         "updated_at": now(),
     }
     if found.ok:
-        values |= {"round": found.round, "rounds": found.rounds}
-        write_points(connection, repo.id, found.points)
+        values |= {"round": found.round, "rounds": found.rounds, "unit": found.unit}
+        told = {row.round: row._mapping["values"] for row in progress_of(connection, repo.id)}
+        points = {number: told.get(number, {}) | own for number, own in found.points.items()}
+        write_points(connection, repo.id, points)
     connection.execute(update(runs).where(runs.c.repo_id == repo.id).values(**values))
     if not found.ok:
         nothing = {"tokens": 0, "rounds": 0}

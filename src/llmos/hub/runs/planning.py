@@ -32,7 +32,7 @@ def plan_run(
     full_name: str,
     recipe_text: str,
     *,
-    private: bool = False,
+    private: bool | None = None,
     accounts: Mapping[str, str] | None = None,
     datasets: Sequence[str] = (),
     model: str = "",
@@ -40,7 +40,8 @@ def plan_run(
     """A new run and its repository, with recipe.toml and a card.
 
     `accounts`: whose members are which, member's name to account's name; a member without one is
-    the account of its own name. `datasets` and `model` are names of repositories, here or not.
+    the account of its own name. `private` None: as the owner has set it for new repositories.
+    `datasets` and `model` are names of repositories, here or not.
     Raises `HubError` 422 for a recipe that does not hold, 409, 403 as `make_repo` does.
     """
     recipe = read_recipe(recipe_text)

@@ -53,10 +53,12 @@ def index_recipe(connection: Connection, repo: Row[Any], text: str) -> None:
         raise conflict(
             f"{repo.full_name} keeps its recipe {run.recipe_sha256[:16]}: plan a new run"
         )
+    joint = bool(recipe.agreement.members)
     values = {
         "recipe": text,
         "recipe_sha256": digest,
-        "rounds": recipe.rounds.count,
+        "rounds": recipe.rounds.count if joint else recipe.total_steps,
+        "unit": "round" if joint else "step",
         "updated_at": now(),
     }
     if run is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -12,10 +13,15 @@ from llmos.hub.storage.staging import Arrived, disk_errors
 from llmos.hub.storage.store import StoredBlob
 
 PIECE = 1 << 21  # bytes read at once: 64 KiB serve a quarter as fast, 1 MiB a sixth slower
+QUICK = 1 << 16  # bytes; a larger file is always waited for
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class LocalStore:
     """A folder of blobs; the same folder may serve several processes."""
+
+    direct = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,8 +34,8 @@ class LocalStore:
         was killed may have left some that are not."""
         firsts = [Path(one) for one in os.scandir(self.folder) if len(one.name) == 2]
         for folder in (self.folder, *firsts):
-            _sync_folder(folder)
-        return {Path(one) for folder in firsts for one in os.scandir(folder)}
+            _sync(folder)
+        return {*firsts, *(Path(one) for folder in firsts for one in os.scandir(folder))}
 
     def _file(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256[2:4] / sha256
@@ -37,29 +43,66 @@ class LocalStore:
     def put(self, staged: Arrived) -> None:
         """See `BlobStore.put`: fsync, rename, fsync of the folder."""
         target = self._file(staged.sha256)
-        try:
-            os.utime(target)  # there already: as young as if it had come now, for the collection
+        there = self._has(staged, target)
+        if there and staged.size > QUICK:
             return
-        except FileNotFoundError:
-            pass
-        staged.sync()
         with disk_errors():
             self._make(target.parent)
-            staged.path.chmod(0o644)
-            os.replace(staged.path, target)
-            _sync_folder(target.parent)
+            if there:  # perhaps by `put_quickly`, a moment ago
+                _sync(target)
+            else:
+                staged.sync()
+                staged.path.chmod(0o644)
+                os.replace(staged.path, target)
+            _sync(target.parent)
+
+    def put_quickly(self, staged: Arrived, *, anew: bool = False) -> bool:
+        """See `BlobStore.put_quickly`: a small file is only renamed."""
+        if staged.size > QUICK:
+            self.put(staged)
+            return True
+        target = self._file(staged.sha256)
+        if anew or not self._has(staged, target):
+            with disk_errors():
+                staged.path.chmod(0o644)
+                try:
+                    os.replace(staged.path, target)
+                except FileNotFoundError:
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(staged.path, target)
+        return False
+
+    def sync(self) -> None:
+        """See `BlobStore.sync`: all of the file system at once, which takes hardly longer than one
+        file. Errors since the last time are raised (Linux 5.8 and later)."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            with disk_errors():
+                if _libc.syncfs(descriptor):
+                    number = ctypes.get_errno()
+                    raise OSError(number, os.strerror(number), str(self.folder))
+        finally:
+            os.close(descriptor)
+
+    def _has(self, staged: Arrived, target: Path) -> bool:
+        """Whether the blob is there; it is then as young as if it had come now, for the collection.
+        A small one is compared: a crash may have left its name without its bytes."""
+        try:
+            os.utime(target)
+            return staged.size > QUICK or target.read_bytes() == staged.path.read_bytes()
+        except FileNotFoundError:
+            return False
 
     def _make(self, folder: Path) -> None:
         """Make a folder of blobs, its name on the disk before it is used."""
         if folder in self._made:
             return
         with self._making:
-            new = not folder.parent.exists()
             folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
-            if new:
-                _sync_folder(self.folder)
-            self._made.add(folder)
+            _sync(folder.parent)
+            if folder.parent not in self._made:
+                _sync(self.folder)
+            self._made |= {folder, folder.parent}
 
     def size(self, sha256: str) -> int | None:
         """See `BlobStore.size`."""
@@ -126,8 +169,9 @@ class LocalStore:
         os.replace(self._file(sha256), place)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Have a file's bytes, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -31,6 +31,8 @@ PATIENCE: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 class S3Store:
     """A bucket of blobs."""
 
+    direct = True
+
     def __init__(self, address: str, endpoint: str = "") -> None:
         """`address` is s3://BUCKET/PREFIX, `endpoint` the service's URL (empty: Amazon's)."""
         bucket, _, prefix = address.removeprefix("s3://").strip("/").partition("/")
@@ -61,6 +63,14 @@ class S3Store:
             obstore.put(
                 self._bucket, key, staged.path, chunk_size=PART, max_concurrency=SIDE_BY_SIDE
             )
+
+    def put_quickly(self, staged: Arrived, *, anew: bool = False) -> bool:
+        """See `BlobStore.put_quickly`: the service answers when it has it."""
+        self.put(staged)
+        return True
+
+    def sync(self) -> None:
+        """See `BlobStore.sync`: nothing is left to do."""
 
     def size(self, sha256: str) -> int | None:
         """See `BlobStore.size`."""

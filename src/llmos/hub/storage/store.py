@@ -23,8 +23,20 @@ class StoredBlob:
 class BlobStore(Protocol):
     """Blobs are added whole, never changed, and found by the sha256 of their bytes."""
 
+    @property
+    def direct(self) -> bool:
+        """Whether clients fetch large blobs from the store itself, by `link`."""
+
     def put(self, staged: Arrived) -> None:
         """Keep a finished upload, durably, under its sha256; a blob already there stays."""
+
+    def put_quickly(self, staged: Arrived, *, anew: bool = False) -> bool:
+        """The same without waiting for the disk, where that saves time; whether the blob is durable
+        nevertheless. One that is not must be kept elsewhere as well until `sync`. With `anew` it is
+        written even if it is there."""
+
+    def sync(self) -> None:
+        """Make durable what `put_quickly` has kept."""
 
     def size(self, sha256: str) -> int | None:
         """Bytes of the blob; None when it is not there."""

@@ -143,6 +143,19 @@ def remove_item(connection: Connection, caller: Caller, slug: str, item_id: str)
     _audit(connection, caller, row, "remove-item")
 
 
+def follow_move(connection: Connection, kind: str, old: str, new: str) -> None:
+    """A repository has another name now: it stays in the collections that list it."""
+    forget_target(connection, kind, new)  # what once had that name is no longer there
+    moved = (collection_items.c.kind == kind) & (collection_items.c.target == old)
+    connection.execute(update(collection_items).where(moved).values(target=new))
+
+
+def forget_target(connection: Connection, kind: str, name: str) -> None:
+    """Take what is no longer there out of all collections."""
+    gone = (collection_items.c.kind == kind) & (collection_items.c.target == name)
+    connection.execute(delete(collection_items).where(gone))
+
+
 def _item(there: Sequence[Row[Any]], item_id: str) -> Row[Any]:
     for item in there:
         if item.item_id == item_id:

@@ -59,16 +59,17 @@ def find_collection(
     return row
 
 
-def _to_change(connection: Connection, caller: Caller, slug: str) -> Row[Any]:
+def to_change(connection: Connection, caller: Caller, slug: str, *, lock: bool = False) -> Row[Any]:
     """A collection that the caller may change: its owner, and an organisation's maintainers and
     admins. Raises `HubError` 404, 403."""
-    row = find_collection(connection, caller, slug, lock=True)
-    if not _may_change(caller, row.account_id):
+    row = find_collection(connection, caller, slug, lock=lock)
+    if not may_change(caller, row.account_id):
         raise forbidden("Only its owner may change a collection")
     return row
 
 
-def _may_change(caller: Caller, account_id: int) -> bool:
+def may_change(caller: Caller, account_id: int) -> bool:
+    """Whether the caller may make and change collections of an account."""
     whole = caller.may_write and caller.scope != "fineGrained"  # not a token for repositories
     return whole and role_in(caller, account_id) in ("maintainer", "admin")
 
@@ -116,7 +117,7 @@ def make_collection(
     """A new collection of an account. Raises `HubError` 403 when the caller may not make any
     there, 409 with its `slug` when there is one of that title, 400 for texts."""
     account = account_row(connection, owner)
-    if account is None or not _may_change(caller, account.id):
+    if account is None or not may_change(caller, account.id):
         raise forbidden(f"You may not make collections for {owner[:96]}")
     connection.execute(select(accounts.c.id).where(accounts.c.id == account.id).with_for_update())
     checked = checked_title(title)
@@ -155,7 +156,7 @@ def change_collection(
 
     Raises `HubError` 404, 403, 409 when there is another one of that title, 400.
     """
-    row = _to_change(connection, caller, slug)
+    row = to_change(connection, caller, slug, lock=True)
     values: dict[str, Any] = {}
     if "title" in changes:
         values["title"] = checked_title(changes["title"])
@@ -213,15 +214,19 @@ def put_at(
 
 def delete_collection(connection: Connection, caller: Caller, slug: str) -> None:
     """Delete a collection; what is in it stays. Raises `HubError` 404, 403."""
-    row = _to_change(connection, caller, slug)
+    row = to_change(connection, caller, slug, lock=True)
     connection.execute(delete(collections).where(collections.c.id == row.id))
+    listed = (collection_items.c.kind == "collection") & (
+        collection_items.c.target == row.collection_id
+    )
+    connection.execute(delete(collection_items).where(listed))
     target = f"{row.owner}/{row.collection_id}"
     audit.record(connection, caller.name, "collection.delete", target)
 
 
 def touch(connection: Connection, caller: Caller, slug: str) -> Row[Any]:
     """A collection whose items the caller is about to change. Raises `HubError` 404, 403."""
-    row = _to_change(connection, caller, slug)
+    row = to_change(connection, caller, slug, lock=True)
     this = collections.c.id == row.id
     connection.execute(update(collections).where(this).values(updated_at=now()))
     return row

@@ -58,7 +58,10 @@ class Deliveries:
             while not self._stopped.is_set():
                 try:
                     sent = deliver_due(self._hub, senders, self._report)
-                except Exception:  # the thread must live on: the database may be away for a while
+                except HubError as error:  # a full disk, a database that is away for a while
+                    log.warning("webhooks wait: %s", error)
+                    sent = 0
+                except Exception:  # the thread must live on
                     log.exception("webhooks could not be sent")
                     sent = 0
                 if not sent:

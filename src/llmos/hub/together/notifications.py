@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select, update
 
-from llmos.hub.accounts.rights import Caller, Right, right_on, roles_of
+from llmos.hub.accounts.rights import Caller, Right, right_on, roles_of, visible
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import (
     accounts,
@@ -92,13 +92,32 @@ def _note(connection: Connection, account_id: int, repo_id: int, number: int, re
         connection.execute(notifications.insert(), row)
 
 
+def _theirs(caller: Caller) -> ColumnElement[bool]:
+    seen = select(repos.c.id).where(visible(caller, repos))
+    return (notifications.c.account_id == caller.id) & notifications.c.repo_id.in_(seen)
+
+
+def count_unread(connection: Connection, caller: Caller) -> int:
+    """How many the caller has not read."""
+    unread = select(func.count()).select_from(notifications)
+    count = connection.execute(unread.where(_theirs(caller), notifications.c.unread)).scalar_one()
+    return int(count)
+
+
+def is_unread(connection: Connection, caller: Caller, repo_id: int, number: int) -> bool:
+    """Whether the caller has not read the notification of a discussion."""
+    one = (notifications.c.repo_id == repo_id) & (notifications.c.number == number)
+    mine = (notifications.c.account_id == caller.id) & one
+    return bool(connection.execute(select(notifications.c.unread).where(mine)).scalar())
+
+
 def list_notifications(
     connection: Connection, caller: Caller, *, unread: bool | None, start: int, limit: int
 ) -> tuple[int, list[Row[Any]]]:
     """How many there are and those of one page, the newest first, with the columns of the
     repository and the discussion (`title`, `status`, `pull_request`; None for access requests).
-    Those of repositories that the caller may no longer see are left out of the page."""
-    where = notifications.c.account_id == caller.id
+    Those of repositories that the caller may no longer see are left out."""
+    where = _theirs(caller)
     if unread is not None:
         where &= notifications.c.unread.is_(unread)
     total = connection.execute(

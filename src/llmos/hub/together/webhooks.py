@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from llmos.hub.accounts.rights import Right, right_on
 from llmos.hub.database.connection import now
+from llmos.hub.database.prepared import Prepared
 from llmos.hub.database.tables import (
     accounts,
     repo_tags,
@@ -102,17 +103,19 @@ _WATCHED = select(webhook_watches.c.webhook_id).where(
         (webhook_watches.c.name_key == bindparam("repo"))
         & (webhook_watches.c.kind == bindparam("kind")),
         (webhook_watches.c.name_key == bindparam("owner"))
-        & webhook_watches.c.kind.in_(["user", "org"]),
+        & or_(webhook_watches.c.kind == "user", webhook_watches.c.kind == "org"),
     )
 )
-_WATCHING = select(webhooks).where(webhooks.c.disabled.is_(False), webhooks.c.id.in_(_WATCHED))
+_WATCHING = Prepared(
+    select(webhooks).where(webhooks.c.disabled.is_(False), webhooks.c.id.in_(_WATCHED))
+)
 
 
 def _watching(connection: Connection, repo: Row[Any], domain: str) -> list[Row[Any]]:
     """The webhooks that watch this repository or its owner, of people who may see it."""
     owner = repo.name_key.rpartition("/")[0]
     asked = {"repo": repo.name_key, "kind": repo.kind, "owner": owner or None}
-    hooks = connection.execute(_WATCHING, asked).all()
+    hooks = _WATCHING.all(connection, asked)
     told = [hook for hook in hooks if domain in hook.domains]
     if not told:
         return []

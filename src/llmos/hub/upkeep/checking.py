@@ -21,6 +21,7 @@ from llmos.hub.upkeep.checking_versions import broken_commits, broken_trees, pla
 from llmos.hub.upkeep.marking import batches, reach
 from llmos.hub.upkeep.rechecking import damage, note_checked, note_damaged, set_aside
 from llmos.hub.uploads import landing
+from llmos.hub.uploads.xet import chunklists
 
 HASHERS = 2
 
@@ -60,6 +61,7 @@ def check(
         report.damaged += broken_trees(connection)
         report.damaged += broken_commits(connection)
     _check_repositories(hub, report)
+    _check_lists(hub, report)
     bad = _check_blobs(hub, report, rehash, repair_from, progress)
     if bad:
         _name_places(hub, report, bad)
@@ -76,6 +78,16 @@ def _check_repositories(hub: Hub, report: Report) -> None:
         if repo and wrong:
             _mend(hub, repo, wrong, report)
         report.repositories += 1
+
+
+def _check_lists(hub: Hub, report: Report) -> None:
+    with hub.database.snapshot() as connection:
+        wrong = chunklists.wrong_lists(connection)
+    for some in batches(wrong):
+        with hub.database.write() as connection:
+            for sha256 in some:
+                chunklists.forget(connection, sha256)
+                report.repaired.append(f"blob {sha256}: its chunks were noted wrong; not any more")
 
 
 def _title(repo: Row[Any]) -> str:

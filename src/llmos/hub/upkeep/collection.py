@@ -21,6 +21,7 @@ from llmos.hub.errors import HubError
 from llmos.hub.hub import Hub
 from llmos.hub.upkeep.marking import MANY, Reached, batches, reach
 from llmos.hub.uploads.multipart import forget_old_parts
+from llmos.hub.uploads.xet.chunklists import forget
 from llmos.hub.uploads.xet.xorbs import forget_old_xorbs
 
 SWEPT = (refs, commits, trees, blobs, repo_blobs)
@@ -177,6 +178,7 @@ def _sweep_blobs(hub: Hub, before: int, done: Collected) -> None:
             rows = connection.execute(select(blobs).where(free, blobs.c.sha256.in_(some))).all()
             for row in rows:
                 if hub.blobs.delete_old(row.sha256, before):
+                    forget(connection, row.sha256)
                     connection.execute(delete(blobs).where(blobs.c.sha256 == row.sha256))
                     done.blobs += 1
                     done.bytes += row.size

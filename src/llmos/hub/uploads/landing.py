@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import blobs
@@ -23,6 +23,9 @@ from llmos.hub.uploads import dangers, pickles, safetensors
 PICKLE_NAMES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill"}
 HARMLESS = (b"\x89HDF\r\n\x1a\n", b"GGUF", b"\x93NUMPY", b"PK")  # and checked, where it is needed
 SAMPLE = 64 << 10  # bytes of a file that are looked at to tell text
+_STATES = select(blobs.c.sha256, blobs.c.state, blobs.c.reason, blobs.c.facts).where(
+    blobs.c.sha256.in_(bindparam("some", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +159,7 @@ def danger_of(path: str, row: Any) -> str:
 def _blob_rows(connection: Connection, keys: set[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     ordered = sorted(keys)
-    columns = (blobs.c.sha256, blobs.c.state, blobs.c.reason, blobs.c.facts)
     for start in range(0, len(ordered), 500):
-        some = ordered[start : start + 500]
-        rows = connection.execute(select(*columns).where(blobs.c.sha256.in_(some)))
+        rows = connection.execute(_STATES, {"some": ordered[start : start + 500]})
         found |= {row.sha256: row for row in rows}
     return found

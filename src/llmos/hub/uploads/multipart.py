@@ -161,9 +161,10 @@ def assembled(hub: Hub, plan: Plan) -> Iterator[Assembled]:
         missing = [at for at in range(1, plan.count + 1) if f"{at}.done" not in marks]
         if missing:
             raise bad_request(f"{len(missing)} parts have not come yet, the first is {missing[0]}")
-        found = _sha256(folder, plan)
+        file = _data(hub, folder, plan)
+        found = _sha256(folder, file, plan)
         if found == plan.sha256:
-            yield Assembled(folder / "data", plan.sha256, plan.size)
+            yield Assembled(file, plan.sha256, plan.size)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
@@ -173,13 +174,24 @@ def assembled(hub: Hub, plan: Plan) -> Iterator[Assembled]:
         )
 
 
-def _sha256(folder: Path, plan: Plan) -> str:
+def _data(hub: Hub, folder: Path, plan: Plan) -> Path:
+    """Where the parts are: in the folder; or in the store already, when it took the file and the
+    database then could not write that down. Raises `HubError` 400."""
+    stored = hub.blobs.path(plan.sha256)
+    for file in (folder / "data", stored):
+        if file is not None and file.exists():
+            return file
+    shutil.rmtree(folder, ignore_errors=True)
+    raise bad_request("the parts are not there any more: send all parts again")
+
+
+def _sha256(folder: Path, file: Path, plan: Plan) -> str:
     if _begun(folder) == plan.count:
         digest = _hashes.after(plan.key, plan.count)
         if digest is not None:
             return str(digest.hexdigest())
-    with (folder / "data").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _begun(folder: Path) -> int:

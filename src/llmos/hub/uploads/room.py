@@ -40,6 +40,12 @@ def check_room(hub: Hub, connection: Connection, repo: Row[Any], more: int) -> N
     (what was sent and not committed counts), 507 when the disk is."""
     if repo.owner_id is not None and quota_of(hub, connection, repo.owner_id):
         check_quota(hub, connection, repo.owner_id, more + _pending(connection, repo.owner_id))
+    check_disk(hub, more)
+
+
+def check_disk(hub: Hub, more: int) -> None:
+    """Raise `HubError` 507 when the disk has no room for `more` bytes beside the `SPARE` ones: the
+    database needs those, even to write down that something is gone."""
     hub.settings.folder.mkdir(parents=True, exist_ok=True)
     if more + SPARE > shutil.disk_usage(hub.settings.folder).free:
         raise HubError(507, f"The hub's disk has no room for {more:,} bytes; nothing was changed")

@@ -15,18 +15,18 @@ from llmos.models.engines.transformers_engine import TransformersEngine
 class AdaptedEngine:
     """The model that an adapter makes of the one that `base` serves. See `engine.Engine`.
 
-    It writes in the steps of its base. What is read rather than written needs the merged model.
+    It writes in the steps of its `base`. What is read rather than written needs the merged model.
     """
 
     def __init__(self, base: TransformersEngine, folder: Path | str) -> None:
-        self._base, self.name = base, str(folder)
+        self.base, self.name = base, str(folder)
         self._adapter = base.adapter(Path(folder))
         self.kind: Kind = base.kind
         self.context_length = base.context_length
         self.labels: tuple[str, ...] = ()
 
     def submit(self, request: Request, deliver: Deliver) -> Text:
-        return self._base.submit(request, deliver, self._adapter)
+        return self.base.submit(request, deliver, self._adapter)
 
     def stream(self, request: Request) -> Iterator[Piece]:
         yield from streamed(self.submit, request)
@@ -50,4 +50,4 @@ class AdaptedEngine:
         raise UnsupportedError(f"{self.name} is an adapter, which writes: merge it to do this")
 
     def count_tokens(self, text: str) -> int:
-        return self._base.count_tokens(text)
+        return self.base.count_tokens(text)

@@ -8,6 +8,7 @@ What is asked goes to that service. What it cannot do it is not asked to do: see
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, get_args
@@ -31,6 +32,9 @@ AT_ONCE = 8
 """Requests under way at the same time: the service batches them."""
 TEXTS = 64
 """Texts of one request for embeddings."""
+_SAME = ("id", "root", "parent", "meta", "fingerprint")
+"""What tells one model from another: OpenAI's, vLLM's, llama.cpp's and ours. `created` does not: it
+is the time of the answer with vLLM and llama.cpp."""
 _LENGTHS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Where services write a model's context: vLLM and SGLang, OpenRouter, Groq, LM Studio."""
 
@@ -40,8 +44,9 @@ class RemoteEngine:
 
     The model is named behind `#`, or by `model`; else it is the only one that the service has. The
     key comes from `key` or the environment (`service.KEY`). `context_length` is 0 where the service
-    does not say it. Raises `ModelError` where the service cannot be reached, `UsageError` where the
-    URL does not say which of several models is meant.
+    does not say it; `identity` is what it says that changes with the model, as far as it does.
+    Raises `ModelError` where the service cannot be reached, `UsageError` where the URL does not say
+    which of several models is meant.
     """
 
     def __init__(
@@ -57,6 +62,7 @@ class RemoteEngine:
         record = self._record(model or httpx.URL(url).fragment)
         self.model: str = record["id"]
         self.name: str = f"{self._service.url}#{self.model}"
+        self.identity = json.dumps({n: record.get(n) for n in _SAME}, sort_keys=True)
         # What a decoder alone can do is asked for, unless the service says more, as llmos's does.
         stated: Any = record.get("kind")
         self.kind: Kind = kind or (stated if stated in get_args(Kind) else "decoder")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
 BROKEN = "\ufffd"
 """How a tokenizer shows the first bytes of a character whose last ones are not written yet."""
 
@@ -12,6 +15,19 @@ def cut(text: str, stop: Sequence[str]) -> tuple[str, bool]:
     """The text before the first stop text, and whether there was one."""
     places = [at for mark in stop if (at := text.find(mark)) >= 0]
     return (text[: min(places)], True) if places else (text, False)
+
+
+def token_starts(tokenizer: Tokenizer, ids: Sequence[int]) -> list[int]:
+    """At which character of the decoded text each token begins; with special tokens.
+
+    A token in the middle of a character begins where the character does.
+    """
+    stream = DecodeStream(skip_special_tokens=False)
+    starts, size = [], 0
+    for token in ids:
+        starts.append(size)
+        size += len(stream.step(tokenizer, token) or "")
+    return starts
 
 
 class Growing:

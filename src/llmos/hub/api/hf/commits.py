@@ -17,6 +17,7 @@ from llmos.hub.api.routing import Route
 from llmos.hub.git import trees, versions
 from llmos.hub.repos import changes
 from llmos.hub.repos.attributes import Ignored, LargeFiles
+from llmos.hub.repos.content import keep_small
 from llmos.hub.repos.limits import check_sharing
 from llmos.hub.repos.names import checked_path
 
@@ -89,17 +90,22 @@ def commit(ask: Ask) -> Response:
     """A commit to a branch, or to a pull request that one has opened; with create_pr=1 to a new
     one. Who may only propose needs one of the latter two."""
     revision, repo = ask.value("rev"), ask.repo
-    new_request = ask.query_true("create_pr")
-    if not new_request:
-        with ask.hub.database.read() as connection:
-            changes.check_commit(connection, ask.caller, ask.right, repo, revision)
-    made = operations.keep(ask, operations.read_commit(ask))
+    sent = operations.read_commit(ask)
     page = ask.address_of(repo)
-    if new_request:
+    with ask.hub.database.read() as connection:
+        if ask.query_true("create_pr"):
+            plan = None
+            made = operations.enter(connection, repo.id, sent)
+        else:
+            head = changes.check_commit(connection, ask.caller, ask.right, repo, revision)
+            made = operations.enter(connection, repo.id, sent)
+            plan = changes.plan(connection, repo, head, made)
+    keep_small(ask.hub, made, sent.small)
+    if plan is None:
         oid, number = changes.open_with_commit(ask.hub, ask.caller, repo, revision, made)
         url: str | None = f"{page}/discussions/{number}"
     else:
-        oid, url = changes.commit(ask.hub, ask.caller, repo, revision, made), None
+        oid, url = changes.land(ask.hub, ask.caller, repo, plan, made), None
     return answer(
         {
             "success": True,

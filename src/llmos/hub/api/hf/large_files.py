@@ -17,6 +17,7 @@ from llmos.hub.repos.finding import find_repo
 from llmos.hub.repos.limits import check_sharing
 
 PAGE = 1000
+EACH = 400  # bytes of memory that a file's facts take, about
 
 
 class Deletions(BaseModel):
@@ -56,8 +57,11 @@ class Gift(BaseModel):
 def list_large_files(ask: Ask) -> Response:
     """The large files of all branches, tags and pull requests and their histories."""
     start = ask.query_number("cursor", 0, 10**9)
-    with ask.hub.database.read() as connection:
-        found = rewriting.large_files(connection, ask.repo.id)
+    found = ask.hub.memory.read(  # the next page would walk through all versions again
+        ("large files", ask.repo.id),
+        lambda connection: rewriting.large_files(connection, ask.repo.id),
+        lambda files: EACH * len(files),
+    )
     page = found[start : start + PAGE]
     about = [
         {

@@ -8,10 +8,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import Connection
+
 from llmos.hub.api.asking import Ask, lines
 from llmos.hub.errors import HubError, bad_request, unprocessable
 from llmos.hub.repos.changes import Changes
-from llmos.hub.repos.content import keep_all, large_entries
+from llmos.hub.repos.content import entry_of, large_entries
 from llmos.hub.repos.limits import check_sharing
 from llmos.hub.repos.names import checked_path
 
@@ -44,18 +46,18 @@ def read_commit(ask: Ask) -> Sent:
     return sent
 
 
-def keep(ask: Ask, sent: Sent) -> Changes:
-    """Bring the small files to the disk, look up the large ones; the changes are then whole.
+def enter(connection: Connection, repo_id: int, sent: Sent) -> Changes:
+    """The changes with the entries of all files. The small ones are not kept yet.
 
     Raises `HubError` 400 for a large file that was not sent to this repository before.
     """
-    with ask.hub.database.read() as connection:
-        wanted = large_entries(connection, ask.repo.id, [oid for oid, _ in sent.large.values()])
+    added = sent.changes.added
+    wanted = large_entries(connection, repo_id, [oid for oid, _ in sent.large.values()])
     for path, (oid, size) in sent.large.items():
         if size is not None and size != wanted[oid].size:
             raise bad_request(f"{path}: {size} bytes were announced, {wanted[oid].size} were sent")
-        sent.changes.added[path] = wanted[oid]
-    sent.changes.added |= keep_all(ask.hub, sent.small)
+        added[path] = wanted[oid]
+    added |= {path: entry_of(content) for path, content in sent.small.items()}
     return sent.changes
 
 

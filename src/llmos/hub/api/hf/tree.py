@@ -50,6 +50,9 @@ def list_tree(ask: Ask) -> Response:
         page = list(islice(entries, limit + 1))
         shown = [(prefix + name, entry) for name, entry in page[:limit]]
         about = describe(connection, ask.repo, commit, shown, expand=expand)
+    if ask.hub.blobs.direct:  # a client that sees a hash would fetch the file over the hub
+        for one in about:
+            one.pop("xetHash", None)
     headers = {"X-Repo-Commit": commit.oid}
     if len(page) > limit:
         headers |= ask.next_link(cursor=rank(*page[limit - 1]).decode())
@@ -84,14 +87,14 @@ def describe(
     connection: Connection, repo: Row[Any], commit: Row[Any], found: Named, *, expand: bool
 ) -> list[dict[str, Any]]:
     """Entries as clients read them."""
-    about = [_entry(path, entry) for path, entry in found]
+    keys = [entry.key for _, entry in found if entry.lfs or (expand and not entry.directory)]
+    columns = (blobs.c.sha256, blobs.c.state, blobs.c.reason, blobs.c.facts, blobs.c.xet_hash)
+    rows = connection.execute(select(*columns).where(blobs.c.sha256.in_(keys))).all()
+    states = {row.sha256: row for row in rows}
+    about = [_entry(path, entry, states.get(entry.key)) for path, entry in found]
     if not expand:
         return about
     changes = last_changes(connection, repo.id, commit, [path for path, _ in found])
-    keys = [entry.key for _, entry in found if not entry.directory]
-    columns = (blobs.c.sha256, blobs.c.state, blobs.c.reason, blobs.c.facts)
-    rows = connection.execute(select(*columns).where(blobs.c.sha256.in_(keys))).all()
-    states = {row.sha256: row for row in rows}
     for (path, entry), one in zip(found, about, strict=True):
         last = changes.get(path)
         one["lastCommit"] = last and {
@@ -104,7 +107,7 @@ def describe(
     return about
 
 
-def _entry(path: str, entry: trees.Entry) -> dict[str, Any]:
+def _entry(path: str, entry: trees.Entry, row: Any) -> dict[str, Any]:
     if entry.directory:
         return {"type": "directory", "oid": entry.oid, "size": 0, "path": path}
     about: dict[str, Any] = {
@@ -116,6 +119,8 @@ def _entry(path: str, entry: trees.Entry) -> dict[str, Any]:
     if entry.lfs:
         length = len(pointer(entry.key, entry.size))
         about["lfs"] = {"oid": entry.key, "size": entry.size, "pointerSize": length}
+        if row and row.xet_hash and row.state == "good" and not danger_of(path, row):
+            about["xetHash"] = row.xet_hash
     return about
 
 

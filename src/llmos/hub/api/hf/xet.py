@@ -1,5 +1,5 @@
-"""Xet: tokens for a repository's chunk store, and the store itself, of which clients only write
-(https://huggingface.co/docs/xet/api). Downloads are plain HTTP: no file tells a Xet hash."""
+"""Xet: tokens for a repository's chunk store, and what clients write there
+(https://huggingface.co/docs/xet/api)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+from sqlalchemy import Row
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -24,6 +25,7 @@ from llmos.hub.uploads.xet.xorbs import Receiver
 
 HASH = re.compile(r"[0-9a-f]{64}")
 MOST_TELEMETRY = 1 << 20  # bytes
+READING = 900  # seconds that a token to read is good for: rights may be taken away meanwhile
 
 
 def write_token(ask: Ask) -> Response:
@@ -32,16 +34,15 @@ def write_token(ask: Ask) -> Response:
     if not ask.query_true("create_pr") and not ask.value("rev").startswith("refs/pr/"):
         need_right(ask, Right.WRITE)
     room.check_open(ask.repo)
-    return _token(ask, "write")
+    return _token(ask, "write", ask.hub.settings.link_lifetime)
 
 
 def read_token(ask: Ask) -> Response:
-    """A token to fetch chunks with; as no file tells a Xet hash, there is nothing to fetch."""
-    return _token(ask, "read")
+    """A token to fetch chunks with."""
+    return _token(ask, "read", min(READING, ask.hub.settings.link_lifetime))
 
 
-def _token(ask: Ask, action: str) -> Response:
-    seconds = ask.hub.settings.link_lifetime
+def _token(ask: Ask, action: str, seconds: int) -> Response:
     store, token = tokens.make_token(ask.hub, ask.repo, action, seconds=seconds)
     expires = int(time.time()) + seconds
     url = f"{ask.base}/xet/{store}"
@@ -53,12 +54,18 @@ def _token(ask: Ask, action: str) -> Response:
     return answer({"casUrl": url, "exp": expires, "accessToken": token}, headers=headers)
 
 
-def _writable(ask: Ask) -> Any:
-    """The repository that the request's token lets its bearer write to."""
+def repo_of(ask: Ask, action: str) -> Row[Any]:
+    """The repository that the request's token lets its bearer `action` (read or write). Raises
+    `HubError` 401, 404."""
     scheme, _, token = ask.request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise HubError(401, "The chunk store needs the token that was given for it")
-    repo = tokens.check_token(ask.hub, ask.value("store"), token, "write")
+    return tokens.check_token(ask.hub, ask.value("store"), token, action)
+
+
+def _writable(ask: Ask) -> Row[Any]:
+    """The repository that the request's token lets its bearer write to, if it takes chunks."""
+    repo = repo_of(ask, "write")
     room.check_open(repo)
     with ask.hub.database.read() as connection:
         room.check_chunks(ask.hub, connection, repo)

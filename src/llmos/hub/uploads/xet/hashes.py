@@ -35,7 +35,7 @@ def from_text(text: str) -> bytes:
     return QUARTERS.pack(*(int(text[at : at + 16], 16) for at in range(0, 64, 16)))
 
 
-def chunk_hash(data: bytes) -> bytes:
+def chunk_hash(data: bytes | memoryview) -> bytes:
     """Of one chunk's unpacked bytes."""
     return blake3(data, key=DATA_KEY).digest()
 

@@ -6,9 +6,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Connection, Row
 
 from llmos.hub.errors import bad_request
 from llmos.hub.hub import Hub
@@ -17,7 +18,8 @@ from llmos.hub.storage.staging import Staged
 from llmos.hub.uploads import room
 from llmos.hub.uploads.existing import held_here
 from llmos.hub.uploads.xet import xorbs
-from llmos.hub.uploads.xet.hashes import MerkleTree, chunk_hash, range_hash, to_text
+from llmos.hub.uploads.xet.chunklists import ChunkList, has_list
+from llmos.hub.uploads.xet.hashes import chunk_hash, range_hash, to_text
 from llmos.hub.uploads.xet.shards import ShardFile, read_shard
 
 OPEN = 8  # xorbs kept open at once
@@ -33,16 +35,16 @@ def take_shard(hub: Hub, repo: Row[Any], shard: Staged) -> int:
     507 when there is no room for it. What was built before that stays, for the next try.
     """
     built = 0
-    waiting: list[Staged] = []
+    waiting: list[_Built] = []
     with _alone(repo.id, shard.sha256), shard.path.open("rb") as file, _Xorbs(hub, repo.id) as some:
         try:
             for part in read_shard(file, shard.size):
-                staged = _build(hub, repo, part, some)
-                if staged is None:
+                made = _build(hub, repo, part, some)
+                if made is None:
                     continue
-                waiting.append(staged)
+                waiting.append(made)
                 built += 1
-                total = sum(one.size for one in waiting)
+                total = sum(one.staged.size for one in waiting)
                 if len(waiting) >= TOGETHER or total >= TOGETHER_BYTES:
                     _keep(hub, repo.id, waiting)
             _keep(hub, repo.id, waiting)
@@ -50,32 +52,46 @@ def take_shard(hub: Hub, repo: Row[Any], shard: Staged) -> int:
             raise xorbs.lost(hub, repo.id, str(error)) from None
         finally:
             for one in waiting:
-                one.__exit__()
+                one.staged.__exit__()
     return built
 
 
-def _keep(hub: Hub, repo_id: int, waiting: list[Staged]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Built:
+    """A file that was built and checked, and how it is cut."""
+
+    staged: Staged
+    hash: bytes
+    chunks: ChunkList
+
+
+def _keep(hub: Hub, repo_id: int, waiting: list[_Built]) -> None:
+    def note_lists(connection: Connection) -> None:
+        for one in waiting:
+            one.chunks.record(connection, one.staged.sha256, one.hash)
+
     if waiting:
-        keep_uploads(hub, repo_id, waiting)
+        keep_uploads(hub, repo_id, [one.staged for one in waiting], note_lists)
     for one in waiting:
-        one.__exit__()
+        one.staged.__exit__()
     waiting.clear()
 
 
-def _build(hub: Hub, repo: Row[Any], part: ShardFile, opened: _Xorbs) -> Staged | None:
-    """The file, checked; None when the repository has it already."""
+def _build(hub: Hub, repo: Row[Any], part: ShardFile, opened: _Xorbs) -> _Built | None:
+    """The file, checked; None when the repository has it already and its chunks are known."""
     with hub.database.read() as connection:
-        if held_here(connection, repo.id, [part.sha256]):
+        held = held_here(connection, repo.id, [part.sha256])
+        if held and has_list(connection, part.sha256):
             return None
         room.check_file_size(hub, part.size)
-        room.check_room(hub, connection, repo, part.size)
+        room.check_room(hub, connection, repo, 0 if held else part.size)
     opened.check_sent(part)
     staged = Staged(hub.settings.temporary)
     try:
-        tree = MerkleTree()
+        chunks = ChunkList()
         for number in range(len(part.terms)):
-            _copy_term(part, number, opened, staged, tree)
-        if tree.file_hash() != part.hash:
+            _copy_term(part, number, opened, staged, chunks)
+        if chunks.finish() != part.hash:
             raise bad_request(f"the chunks do not make the file {to_text(part.hash)}")
         if staged.sha256 != part.sha256:
             opened.check_bytes(part)
@@ -83,11 +99,11 @@ def _build(hub: Hub, repo: Row[Any], part: ShardFile, opened: _Xorbs) -> Staged 
     except BaseException:
         staged.__exit__()
         raise
-    return staged
+    return _Built(staged, part.hash, chunks)
 
 
 def _copy_term(
-    part: ShardFile, number: int, opened: _Xorbs, staged: Staged, tree: MerkleTree
+    part: ShardFile, number: int, opened: _Xorbs, staged: Staged, listed: ChunkList
 ) -> None:
     term = part.terms[number]
     start, stop = int(term["start"]), int(term["stop"])
@@ -104,7 +120,7 @@ def _copy_term(
     if part.proofs is not None and range_hash(hashes) != part.proofs[number]["hash"].tobytes():
         raise bad_request("the shard's proof for a range of chunks is wrong")
     for place, size in enumerate(chunks["size"].tolist()):
-        tree.add(hashes[32 * place : 32 * place + 32], size)
+        listed.add(hashes[32 * place : 32 * place + 32], size)
     xorb.file.seek(begin)
     left = end - begin
     while left:

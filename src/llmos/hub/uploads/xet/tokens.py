@@ -35,7 +35,7 @@ def check_token(hub: Hub, store: str, token: str, action: str) -> Row[Any]:
     try:
         hub.check_signature(token, "xet", action, store)
     except HubError as error:
-        raise HubError(401, "The upload's token has expired or is for something else") from error
+        raise HubError(401, "The token has expired or is for something else") from error
     named = STORE.fullmatch(store)
     assert named is not None  # we signed it
     with hub.database.read() as connection:

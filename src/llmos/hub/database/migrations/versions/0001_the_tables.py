@@ -28,6 +28,10 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id', name=op.f('pk_accounts')),
     sa.UniqueConstraint('name_key', name=op.f('uq_accounts_name_key'))
     )
+    op.create_table('arrivals', sa.Column('id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=True, nullable=False),
+    sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('content', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_arrivals'))
+    )
     op.create_table('audit', sa.Column('number', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), autoincrement=False, nullable=False),
     sa.Column('at', sa.BigInteger(), nullable=False), sa.Column('actor', sa.String(length=96), nullable=False),
     sa.Column('action', sa.String(length=48), nullable=False), sa.Column('target', sa.String(length=300), nullable=False),
@@ -37,7 +41,15 @@ def upgrade() -> None:
     op.create_table('blobs', sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('size', sa.BigInteger(), nullable=False),
     sa.Column('created_at', sa.BigInteger(), nullable=False), sa.Column('checked_at', sa.BigInteger(), nullable=True),
     sa.Column('state', sa.String(length=12), nullable=False), sa.Column('reason', sa.Text(), nullable=True), sa.Column('facts', sa.JSON(), nullable=True),
+    sa.Column('xet_hash', sa.String(length=64), nullable=True),
     sa.PrimaryKeyConstraint('sha256', name=op.f('pk_blobs'))
+    )
+    with op.batch_alter_table('blobs', schema=None) as batch_op:
+        batch_op.create_index('ix_blobs_xet_hash', ['xet_hash'], unique=False)
+
+    op.create_table('file_xorbs', sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('start', sa.BigInteger(), nullable=False),
+    sa.Column('hash', sa.String(length=64), nullable=False), sa.Column('chunks', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('sha256', 'start', name=op.f('pk_file_xorbs'))
     )
     op.create_table('meta', sa.Column('key', sa.String(length=64), nullable=False), sa.Column('value', sa.Text(), nullable=True),
     sa.PrimaryKeyConstraint('key', name=op.f('pk_meta'))
@@ -296,9 +308,10 @@ def upgrade() -> None:
     op.create_table('runs', sa.Column('repo_id', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('recipe_sha256', sa.String(length=64), nullable=False), sa.Column('recipe', sa.Text(), nullable=False),
     sa.Column('state', sa.String(length=12), nullable=False), sa.Column('round', sa.Integer(), nullable=False),
-    sa.Column('rounds', sa.Integer(), nullable=False), sa.Column('model', sa.String(length=200), nullable=False),
-    sa.Column('ledger_blob', sa.String(length=64), nullable=False), sa.Column('ledger_head', sa.String(length=64), nullable=False),
-    sa.Column('entries', sa.Integer(), nullable=False), sa.Column('verified', sa.Boolean(), nullable=True), sa.Column('verdict', sa.Text(), nullable=False),
+    sa.Column('rounds', sa.Integer(), nullable=False), sa.Column('unit', sa.String(length=8), nullable=False),
+    sa.Column('model', sa.String(length=200), nullable=False), sa.Column('ledger_blob', sa.String(length=64), nullable=False),
+    sa.Column('ledger_head', sa.String(length=64), nullable=False), sa.Column('entries', sa.Integer(), nullable=False),
+    sa.Column('verified', sa.Boolean(), nullable=True), sa.Column('verdict', sa.Text(), nullable=False),
     sa.Column('updated_at', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['repo_id'], ['repos.id'], name=op.f('fk_runs_repo_id_repos'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('repo_id', name=op.f('pk_runs'))
