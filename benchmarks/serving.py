@@ -1,12 +1,15 @@
 """Tokens a second over HTTP: llmos serve, transformers serve, and our engine without HTTP.
 
     python benchmarks/serving.py [--streams 1,8,32] [--rounds 3] [--requests 2] [--sides ...]
+    python benchmarks/serving.py --size 124m --streams 8 --sides llmos,offline,padded
 
 A GPT-2 of 14 million weights drawn at random writes 64 new tokens after prompts of 64, greedily, as
 streams, in one run: sides take turns in every round. Each of S clients sends its next request when
 its last one is answered. For each side and S: tokens a second (the median of the rounds), the 95th
 percentile of the time to the first token, seconds of processor time for 1,000 tokens, and the most
-memory that its process ever held. Ratios are to transformers' continuous batching.
+memory that its process ever held. Ratios are to transformers' continuous batching or, without it,
+to `padded`: transformers' `generate` on all S prompts as one batch, without HTTP, in float32 as
+transformers loads the model (`padded-bf16`: in bf16).
 """
 
 from __future__ import annotations
@@ -35,14 +38,18 @@ share_cores()  # before torch is loaded
 
 PROMPT, NEW = 64, 64
 COMPARED = ("tokens_per_second", "first_token_p95_ms", "cpu_seconds_per_1000_tokens")
-SIZES = {"num_layers": 6, "num_heads": 6, "hidden_size": 384, "context_length": 512}
+SIZES = {
+    "14m": {"num_layers": 6, "num_heads": 6, "hidden_size": 384, "context_length": 512},
+    "124m": {"num_layers": 12, "num_heads": 12, "hidden_size": 768, "context_length": 1024},
+}
+VOCABULARY = {"14m": 8192, "124m": 50257}
 RUN = "import typer; from llmos.cli.serve import serve; typer.run(serve)"
 BATCHING = ["--continuous-batching", "--cb-block-size", "32", "--cb-num-blocks", "512"]
 BATCHING += ["--cb-max-batch-tokens", "2048"]
 
 
-def prepare(folder: Path) -> None:
-    """Write the model; its tokenizer is trained on made-up words."""
+def prepare(folder: Path, size: str = "14m") -> None:
+    """Write the model; its tokenizer of 8192 pieces is trained on made-up words."""
     import torch
 
     from llmos.models.families import build_model
@@ -50,14 +57,16 @@ def prepare(folder: Path) -> None:
     from llmos.models.vocabulary import Vocabulary, train_tokenizer
     from llmos.recipe import Recipe
 
-    values = {f"model.{name}": size for name, size in SIZES.items()}
+    values = {f"model.{name}": value for name, value in SIZES[size].items()}
     values |= {"model.family": "gpt2", "tokenizer.vocabulary_size": 8192, "tokenizer.threshold": 0}
     recipe = Recipe(name="serving").with_values(values)
     words = Vocabulary.of(train_tokenizer(Counter({w: 9 for w in made_up(12_000)}), recipe))
     model = build_model(recipe.model, words, seed=1)
-    with torch.no_grad():  # its logit is 0, which is never the largest: no text ends early
+    model.resize_token_embeddings(VOCABULARY[size])
+    with torch.no_grad():  # their logits are 0, which is never the largest: no text ends early
         model.get_input_embeddings().weight[words.end] = 0
-    write_model_folder(folder, model, words, SIZES["context_length"])
+        model.get_input_embeddings().weight[8192:] = 0
+    write_model_folder(folder, model, words, SIZES[size]["context_length"])
 
 
 def made_up(count: int) -> list[str]:
@@ -153,20 +162,51 @@ async def all_streams(
     return seconds, [first for first, _ in flat], sum(tokens for _, tokens in flat)
 
 
-def offline(folder: Path, options: argparse.Namespace, found: dict[int, Measured]) -> None:
-    """One round of our engine in a process of its own, without HTTP."""
-    code = (
-        "import json,sys,time,random;from llmos.models.engines.transformers_engine import *;"
-        "f,s,r,p=sys.argv[1],int(sys.argv[2]),int(sys.argv[3]),json.loads(sys.stdin.read());"
-        "e=TransformersEngine(f,slots=s);d=Decoding(max_new_tokens=64);"
-        "e.write([Request(prompt=p[0],decoding=d)]);t=time.perf_counter();c=time.process_time();"
-        "n=sum(x.new_tokens for x in e.write([Request(prompt=q,decoding=d) for q in p]));"
-        "print(n,time.perf_counter()-t,time.process_time()-c)"
-    )
+OURS = """
+from llmos.models.engines.transformers_engine import *
+engine, decoding = TransformersEngine(folder, slots=streams), Decoding(max_new_tokens=64)
+def write(prompts):
+    asked = [Request(prompt=prompt, decoding=decoding) for prompt in prompts]
+    return sum(piece.new_tokens for piece in engine.write(asked))
+"""
+PADDED = """
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPE).eval()
+torch.set_num_threads(threads)
+def write(prompts):
+    given = tokenizer(prompts, return_tensors="pt", padding=True, return_token_type_ids=False)
+    found = model.generate(**given, max_new_tokens=64, do_sample=False)
+    return (found.shape[1] - given["input_ids"].shape[1]) * len(prompts)
+"""
+ROUND = """
+import json, sys, time
+folder, streams, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+prompts = json.loads(sys.stdin.read())
+WRITE
+write(prompts[:1])
+begun, busy = time.perf_counter(), time.process_time()
+tokens = sum(write(prompts[at : at + BATCH]) for at in range(0, len(prompts), BATCH))
+print(tokens, time.perf_counter() - begun, time.process_time() - busy)
+"""
+WITHOUT_HTTP = {
+    "offline": ROUND.replace("WRITE", OURS).replace("BATCH", "len(prompts)"),
+    "padded": ROUND.replace("WRITE", PADDED.replace("DTYPE", "'auto'")).replace("BATCH", "streams"),
+    "padded-bf16": ROUND.replace("WRITE", PADDED.replace("DTYPE", "torch.bfloat16")).replace(
+        "BATCH", "streams"
+    ),
+}
+
+
+def without_http(
+    code: str, folder: Path, options: argparse.Namespace, found: dict[int, Measured]
+) -> None:
+    """One round in a process of its own: our engine, or transformers."""
     for streams, measured in found.items():
         prompts = json.dumps(make_prompts(streams * options.requests))
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-        command = [sys.executable, "-c", code, str(folder), str(streams), str(options.requests)]
+        command = [sys.executable, "-c", code, str(folder), str(streams), str(options.threads)]
         done = subprocess.run(
             command, input=prompts.encode(), stdout=-1, env=environment, check=True
         )
@@ -201,6 +241,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=2, help="of each client in a round")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--size", choices=list(SIZES), default="14m")
     parser.add_argument("--sides", default="llmos,llmos-fp32,transformers,offline")
     options = parser.parse_args()
     counts = [int(count) for count in options.streams.split(",")]
@@ -208,7 +249,7 @@ def main() -> None:
     found = {side: {count: Measured() for count in counts} for side in sides}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name) / "model"
-        prepare(folder)
+        prepare(folder, options.size)
         ours = [sys.executable, "-c", RUN, f"m={folder}", "--port"]
         theirs = str(Path(sys.executable).with_name("transformers"))
         commands = {
@@ -224,8 +265,8 @@ def main() -> None:
             asyncio.run(all_streams(port, running[side][2], 1, 1, make_prompts(1)))  # warm
         for _ in range(options.rounds):
             for side in sides:
-                if side == "offline":
-                    offline(folder, options, found[side])
+                if side in WITHOUT_HTTP:
+                    without_http(WITHOUT_HTTP[side], folder, options, found[side])
                     continue
                 process, port, model = running[side]
                 for count, measured in found[side].items():
@@ -239,7 +280,8 @@ def main() -> None:
                     measured.first += first
                     measured.busy.append(1000 * (after - before) / tokens)
     for count in counts:
-        base = found["transformers"][count].row() if "transformers" in found else {}
+        against = next((side for side in ("transformers", "padded") if side in found), None)
+        base = found[against][count].row() if against else {}
         for side in sides:
             row = found[side][count].row()
             ratio = {f"x_{key}": round(row[key] / base[key], 2) for key in COMPARED if base}

@@ -22,7 +22,7 @@ from llmos.evaluation.leaderboard import (
     places,
 )
 from llmos.evaluation.leaderboard_page import page
-from llmos.metrics.score import Score
+from llmos.metrics.score import Mean, Score, mean_rows, score_rows
 from llmos.provenance.results import read_result, write_result
 from llmos.provenance.signing import SigningKey, generate_key
 
@@ -187,3 +187,13 @@ def test_it_needs_no_torch(board: list[Path]) -> None:
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_models_that_got_nothing_right_share_a_place_with_one_that_got_little() -> None:
+    """Without spread the bootstrap alone would put 0 of 20 below 1 of 20, and be sure of it."""
+    quantity = Mean("x", bounds=(0.0, 1.0))
+    nothing, little, most = (
+        score_rows(quantity, mean_rows([1.0] * n + [0.0] * (20 - n))) for n in (0, 1, 18)
+    )
+    assert places([nothing, little, most], higher_is_better=True) == [2, 2, 1]
+    assert nothing.high > little.value

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmos.cli.generate import quiet_transformers
+from llmos.cli.tokenizer import tokenizer_bytes
 from llmos.errors import UsageError
 from llmos.recipe import Recipe, load_recipe
 
@@ -48,7 +49,7 @@ def pack(
 
     agreed = load_recipe(recipe) if recipe else Recipe(name="default")
     if tokenizer is not None:
-        words = Vocabulary.of(tokenizer_from_bytes(_read(tokenizer)))
+        words = Vocabulary.of(tokenizer_from_bytes(tokenizer_bytes(tokenizer)))
     elif agreed.model.base:
         words = base_vocabulary(agreed.model.base)
     else:
@@ -79,13 +80,3 @@ def pack(
     if shards.problems:
         typer.echo(f"not read: {shards.problems:,} files or records")
     typer.echo(f"train on it: llmos train RECIPE --data {out} --out RUN")
-
-
-def _read(path: Path) -> bytes:
-    file = path / "tokenizer.json" if path.is_dir() else path
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{file} cannot be read ({error.strerror or error}): name a tokenizer.json"
-        ) from error

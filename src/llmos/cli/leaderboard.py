@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tempfile
 from pathlib import Path
@@ -59,8 +60,10 @@ def leaderboard(
             for one in table.entries:
                 s = one.score
                 marks = f"  ({'; '.join(one.marks)})" if one.marks else ""
+                is_known = math.isfinite(s.low) and math.isfinite(s.high)
+                ends = f"{s.low:.4f}, {s.high:.4f}" if is_known else "no interval"
                 typer.echo(
-                    f"  {one.place:>3}  {s.value:>9.4f} [{s.low:.4f}, {s.high:.4f}]  "
+                    f"  {one.place:>3}  {s.value:>9.4f} [{ends}]  "
                     f"{one.model}, signed by {one.signer}{marks}"
                 )
         if html:

@@ -173,15 +173,22 @@ def _require_new(out: Path) -> None:
         raise UsageError(f"{out} exists and is left as it is: choose another name, or delete it")
 
 
+def tokenizer_bytes(path: Path) -> bytes:
+    """The tokenizer.json at a path, or in the folder there. Raises `UsageError`."""
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({error.strerror or error}): give a tokenizer.json or the "
+            "folder with one"
+        ) from error
+
+
 def _load(path: Path) -> Tokenizer:
     from llmos.models.tokenizer import tokenizer_from_bytes
 
-    file = path / FILE_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise UsageError(f"{file} does not exist: give a tokenizer.json or the folder with one")
-    with storage_errors(file):
-        data = file.read_bytes()
-    tokenizer = tokenizer_from_bytes(data)
+    tokenizer = tokenizer_from_bytes(tokenizer_bytes(path))
     tokenizer.encode_special_tokens = True  # as in training: text cannot end a document
     return tokenizer
 

@@ -12,6 +12,7 @@ from llmos.hub.accounts.profiles import public_profile
 from llmos.hub.accounts.rights import role_in
 from llmos.hub.api.asking import Ask
 from llmos.hub.runs.members import runs_of
+from llmos.hub.together.collections import list_collections, slug_of
 from llmos.web import listing
 from llmos.web.markdown import card_html
 from llmos.web.rendering import page
@@ -34,6 +35,7 @@ def member_page(ask: Ask, account: Row[Any]) -> Response:
                 shown = listing.run_items(connection, rows)
             if rows:
                 shared[kind] = (shown, bool(more))
+        kept = list_collections(connection, ask.caller, owners=[account.name], limit=SHOWN)
         parts = runs_of(connection, ask.caller, account.id)
     role = role_in(ask.caller, account.id)
     return page(
@@ -43,6 +45,7 @@ def member_page(ask: Ask, account: Row[Any]) -> Response:
         profile=profile,
         about=card_html(account.about) if account.about else None,
         people=people,
+        collections=[(f"/collections/{slug_of(row)}", row.title) for row in kept],
         shared=shared,
         parts=parts,
         tokens=sum(part["tokens"] for part in parts),

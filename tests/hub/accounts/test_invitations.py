@@ -21,8 +21,8 @@ def test_one_joins_by_invitation(desk: Any) -> None:
     assert "invitation" in desk.refused(403, joining.sign_up, desk.hub, "carol", PASSWORD)
     desk.refused(404, joining.sign_up, desk.hub, "carol", PASSWORD, code="made-up")
     root, acme = desk.row("root"), desk.row("acme")
-    code = desk.write(invitations.invite, "alice", by=desk.row("alice").id, org=acme, role="maintainer"
-    )
+    by = desk.row("alice").id
+    code = desk.write(invitations.invite, "alice", by=by, org=acme, role="maintainer")
     made = joining.sign_up(desk.hub, "carol", PASSWORD, code=code, full_name="Carol C.")
     assert (made.name, desk.row("carol").full_name) == ("carol", "Carol C.")
     with desk.hub.database.read() as connection:
@@ -97,7 +97,7 @@ def test_an_invitation_is_used_once_by_whoever_is_first(desk: Any) -> None:
 
 
 @pytest.mark.parametrize("about", [{"role": "owner"}, {"days": 0}, {"days": 91}, {"email": "x"}])
-def test_odd_invitations_aredesk.refused(desk: Any, about: dict[str, Any]) -> None:
+def test_odd_invitations_are_refused(desk: Any, about: dict[str, Any]) -> None:
     with pytest.raises(HubError) as caught:
         desk.write(invitations.invite, "root", by=None, **about)
     assert caught.value.status in (400, 422)

@@ -39,7 +39,7 @@ from llmos.hub.errors import HubError
         {"password": "x"},
     ],
 )
-def test_odd_profiles_aredesk.refused(desk: Any, about: dict[str, Any]) -> None:
+def test_odd_profiles_are_refused(desk: Any, about: dict[str, Any]) -> None:
     with pytest.raises(HubError) as caught:
         desk.write(profiles.set_profile, "alice", desk.row("alice"), **about)
     assert caught.value.status in (400, 422)

@@ -29,7 +29,7 @@ from llmos.hub.database.tables import tokens as tokens_table
         ({"value": "short"}, 400),
     ],
 )
-def test_odd_tokens_aredesk.refused(desk: Any, about: dict[str, Any], status: int) -> None:
+def test_odd_tokens_are_refused(desk: Any, about: dict[str, Any], status: int) -> None:
     given = {"label": "x", "scope": "read", **about}
     desk.refused(status, desk.write, tokens.add_token, "alice", desk.row("alice"), **given)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from email import message_from_bytes
 
@@ -10,6 +9,7 @@ import pytest
 
 from llmos.hub.accounts.rights import Caller, account_row
 from llmos.hub.database.tables import blobs
+from llmos.hub.git.entries import Entry
 from llmos.hub.repos import changes, delivery, making
 from llmos.hub.repos.content import keep_bytes
 
@@ -152,9 +152,9 @@ def test_only_pictures_are_of_a_kind_and_none_runs_a_script(
 
 def test_a_picture_on_a_page_is_not_sent_elsewhere(world, repo, alice, monkeypatch) -> None:
     """Pages load nothing from other addresses, so not from the store's either."""
-    entry = keep_bytes(world.hub, b"picture" * 9)
-    added = {"a.png": dataclasses.replace(entry, kind="lfs")}
+    added = {"a.png": keep_bytes(world.hub, b"picture" * 9)}
     changes.commit(world.hub, alice, repo, "main", changes.Changes("x", added=added))
+    monkeypatch.setattr(Entry, "lfs", True)  # as if it were large
     monkeypatch.setattr(type(world.hub.blobs), "link", lambda *_, **__: "https://store.example/x")
     path = "/alice/small/resolve/main/a.png"
     assert get(world, path).status_code == 302

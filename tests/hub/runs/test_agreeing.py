@@ -137,10 +137,22 @@ def test_a_key_is_registered_once_and_replaced(members: Members, tmp_path: Path)
     assert "no such key" in members.refused("bob", "member", "revoke", members.hub, lab)
 
 
+class Site(BaseHTTPRequestHandler):
+    """Answers everything with a page."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<h1>Welcome</h1>")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def another_server() -> Iterator[str]:
     """The address of a web server that is no hub."""
-    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server = HTTPServer(("127.0.0.1", 0), Site)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -56,6 +56,19 @@ def _fetched(world: Any) -> dict[str, bytes]:
     }
 
 
+def _synced(monkeypatch: Any) -> set[int]:
+    """The inodes that are brought to the disk from here on."""
+    synced: set[int] = set()
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return synced
+
+
 @pytest.mark.parametrize("harm", ["lost", "empty", "zeros", "folder lost"])
 def test_a_power_cut_after_the_commit_loses_nothing(world: Any, harm: str) -> None:
     assert _send(world, FILES) == 200
@@ -143,15 +156,8 @@ def test_what_a_refused_commit_left_cut_does_not_pass_for_the_file(world: Any) -
 
 
 def test_many_bytes_are_waited_for(world: Any, monkeypatch: Any) -> None:
-    files = {f"{number}.txt": os.urandom(300_000) for number in range(4)}
-    synced: set[int] = set()
-    fsync = os.fsync
-
-    def noted(descriptor: int) -> None:
-        synced.add(os.fstat(descriptor).st_ino)
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", noted)
+    files = {f"{number}.txt": os.urandom(30_000) for number in range(40)}
+    synced = _synced(monkeypatch)
     assert _send(world, files) == 200
     assert _waiting(world) == []
     assert {_file(world, data).stat().st_ino for data in files.values()} <= synced
@@ -169,11 +175,18 @@ def test_a_blob_put_quickly_is_made_durable_by_the_next_put(world: Any, monkeypa
             return how(staged)
 
     assert put(world.hub.blobs.put_quickly) is False
-    synced: list[str] = []
-    monkeypatch.setattr(local, "_sync", lambda path: synced.append(path.name))
+    synced = _synced(monkeypatch)
     put(world.hub.blobs.put)
-    key = content.entry_of(b"twice").key
-    assert {key, key[2:4]} <= set(synced)
+    file = _file(world, b"twice")
+    assert {file.stat().st_ino, file.parent.stat().st_ino} <= synced
+
+
+def test_damaged_rows_harm_no_file(world: Any) -> None:
+    assert _send(world, FILES) == 200
+    with world.hub.database.write() as connection:
+        connection.execute(arrivals.update().values(content=b"rot"))
+    recover(world.hub)
+    assert _fetched(world) == FILES
 
 
 def test_a_disk_error_of_sync_is_raised(world: Any, monkeypatch: Any) -> None:

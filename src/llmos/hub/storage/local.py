@@ -43,17 +43,13 @@ class LocalStore:
     def put(self, staged: Arrived) -> None:
         """See `BlobStore.put`: fsync, rename, fsync of the folder."""
         target = self._file(staged.sha256)
-        there = self._has(staged, target)
-        if there and staged.size > QUICK:
-            return
+        if staged.size > QUICK and self._has(staged, target):
+            return  # a small one may be there by `put_quickly` only
+        staged.sync()
         with disk_errors():
             self._make(target.parent)
-            if there:  # perhaps by `put_quickly`, a moment ago
-                _sync(target)
-            else:
-                staged.sync()
-                staged.path.chmod(0o644)
-                os.replace(staged.path, target)
+            staged.path.chmod(0o644)
+            os.replace(staged.path, target)
             _sync(target.parent)
 
     def put_quickly(self, staged: Arrived, *, anew: bool = False) -> bool:

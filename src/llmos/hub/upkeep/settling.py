@@ -8,6 +8,7 @@ to the disk at once, and the rows go. Those that a crash has left are written ag
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 
@@ -75,5 +76,8 @@ def recover(hub: Hub) -> None:
         with hub.database.read() as connection:
             rows = connection.execute(select(arrivals).where(arrivals.c.id.in_(some))).all()
         for row in rows:
+            if hashlib.sha256(row.content).hexdigest() != row.sha256:
+                log.error("the database has damaged bytes of the blob %s", row.sha256)
+                continue
             with small_file(hub.settings.temporary, row.content, row.sha256) as file:
                 hub.blobs.put_quickly(file, anew=True)

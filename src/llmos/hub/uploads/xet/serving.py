@@ -3,6 +3,7 @@ made of the plain blob at the moment they are asked for. Each chunk is checked b
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from llmos.hub.repos.delivery import Delivery
 from llmos.hub.uploads.xet.chunklists import CHECK, CHUNK, forget
 from llmos.hub.uploads.xet.format import HEAD
 from llmos.hub.uploads.xet.hashes import chunk_hash
+
+PIECE = 1 << 20  # bytes read and checked at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +104,20 @@ def packed(file: Delivery, xorb: Chunks, begin: int, end: int) -> Iterator[bytes
 
 
 def _whole_chunks(file: Delivery, xorb: Chunks, first: int, last: int) -> Iterator[bytes]:
-    sizes: list[int] = xorb.chunks["size"].tolist()
+    cuts: list[int] = xorb.cuts.tolist()
     checks = xorb.chunks["check"].tobytes()
-    start, stop = (xorb.start + int(xorb.cuts[at]) for at in (first, last))
-    rest, number = b"", first
-    for piece in file.read(start, stop):
-        data = memoryview(rest + piece if rest else piece)
+    while first < last:
+        stop = min(max(bisect_right(cuts, cuts[first] + PIECE) - 1, first + 1), last)
+        data = memoryview(b"".join(file.read(xorb.start + cuts[first], xorb.start + cuts[stop])))
         out: list[bytes | memoryview] = []
-        at = 0
-        while number < last and at + sizes[number] <= len(data):
-            size = sizes[number]
-            chunk = data[at : at + size]
+        for number in range(first, stop):
+            chunk = data[cuts[number] - cuts[first] : cuts[number + 1] - cuts[first]]
             if chunk_hash(chunk)[:CHECK] != checks[CHECK * number : CHECK * (number + 1)]:
                 raise _wrong(file)
-            both = size.to_bytes(3, "little")
-            out += [b"\0" + both + b"\0" + both, chunk]  # as they are: not packed
-            at += size
-            number += 1
-        rest = bytes(data[at:])
+            size = len(chunk).to_bytes(3, "little")
+            out += [b"\0" + size + b"\0" + size, chunk]  # as they are: not packed
         yield b"".join(out)
+        first = stop
 
 
 def _wrong(file: Delivery) -> HubError:
