@@ -95,7 +95,7 @@ def swahili(data: Path) -> Trial:
     learn, judge = parted([{"en": en, "sw": sw} for en, sw in pairs.items()], 500)
     values = {
         "languages": ["en", "sw"], "data.source_field": "en", "data.target_field": "sw",
-        "model.context_length": 128, "training.sequence_length": 128, "training.steps": 3000,
+        "model.context_length": 128, "training.sequence_length": 128, "training.steps": 2400,
         "training.batch_size": 48,
     }  # fmt: skip
     return Trial(
@@ -115,7 +115,7 @@ def titles(data: Path) -> Trial:
     folder = real_data.require(data, "sum-csl-dev")
     found = [{"text": row[1], "title": row[2]} for row in _rows(folder / "ts" / "dev.tsv.gz")]
     learn, judge = parted([one for one in found if one["text"] and one["title"]], 200)
-    return _summaries(learn, judge, "zh", "Apache-2.0", "title", 1500)
+    return _summaries(learn, judge, "zh", "Apache-2.0", "title", 400)
 
 
 def scitldr(data: Path) -> Trial:
@@ -131,7 +131,7 @@ def scitldr(data: Path) -> Trial:
         ]
         for part in parts
     )
-    return _summaries(learn, judge[:300], "en", "Apache-2.0", "line", 1500)
+    return _summaries(learn, judge[:300], "en", "Apache-2.0", "line", 500)
 
 
 def _summaries(
@@ -208,9 +208,9 @@ def dialogue(data: Path) -> Trial:
         t["content"] for one in learn for t in one["messages"] if t["role"] == "assistant"
     )
     values = {
-        "languages": ["zh"], "training.steps": 1200, "training.batch_size": 8,
+        "languages": ["zh"], "training.steps": 600, "training.batch_size": 8,
         "model.context_length": 512, "training.sequence_length": 512,
-        "tokenizer.vocabulary_size": 3000, "rounds.count": 12, "rounds.local_steps": 100,
+        "tokenizer.vocabulary_size": 3000, "rounds.count": 6, "rounds.local_steps": 100,
     }  # fmt: skip
     return Trial(
         "storyworld-tasks", values, learn, judge[:300], ["zh"], "Apache-2.0", "dialogue",
