@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from llmos import __version__
 from llmos.hub.accounts import people
 from llmos.hub.api.app import ErrorPage, HubApp
+from llmos.hub.api.connections import Connection
 from llmos.hub.api.observing import Observed
 from llmos.hub.api.routing import Route
 from llmos.hub.api.surface import ROUTES
@@ -158,7 +159,7 @@ class _Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
             access_log=False,
             log_config=None,
             server_header=False,

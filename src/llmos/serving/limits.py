@@ -14,13 +14,12 @@ from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llmos.connections import LEAST_RATE
 from llmos.errors import UsageError
 from llmos.serving.errors import APIError
 
 OPEN = ("/health",)
 """Paths for which nobody needs a key."""
-LEAST_RATE = 500
-"""Bytes of a body that give its sender a second more, as in Apache's mod_reqtimeout by default."""
 _MOST_CALLERS = 10_000
 
 

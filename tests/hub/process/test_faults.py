@@ -101,32 +101,30 @@ def _full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("place", ["os.replace", "os.fsync", "tempfile.mkstemp", "write"])
+@pytest.mark.parametrize(
+    ("place", "size"),
+    [
+        ("os.replace", 3),
+        ("os.replace", 100_000),
+        ("os.fsync", 100_000),  # a small file is brought to the disk after its commit
+        ("pathlib.Path.write_bytes", 3),
+        ("pathlib.Path.write_bytes", 100_000),
+    ],
+)
 def test_a_full_disk_is_507_and_leaves_the_repository_as_it_was(
-    world: Any, monkeypatch: pytest.MonkeyPatch, place: str
+    world: Any, monkeypatch: pytest.MonkeyPatch, place: str, size: int
 ) -> None:
     world.ask("POST", "/api/repos/create", "alice", json={"name": "m"})
+    text = "A" * size
     body = (
-        b'{"key": "header", "value": {"summary": "x"}}\n'
-        b'{"key": "file", "value": {"path": "a.txt", "content": "QUJD", "encoding": "base64"}}\n'
+        '{"key": "header", "value": {"summary": "x"}}\n'
+        f'{{"key": "file", "value": {{"path": "a.txt", "content": "{text}"}}}}\n'
     )
     headers = {"Content-Type": "application/x-ndjson"}
     options = {"content": body, "headers": headers}
     before = world.ask("GET", "/api/models/alice/m").json()["sha"]
     with monkeypatch.context() as patch:
-        if place == "write":
-            from llmos.hub.storage import staging
-
-            opened = staging.os.fdopen
-
-            def limited(*arguments: Any, **more: Any) -> Any:
-                file = opened(*arguments, **{**more, "buffering": 0})
-                return _FullFile(file)
-
-            patch.setattr(staging.os, "fdopen", limited)
-        else:
-            module, _, name = place.partition(".")
-            patch.setattr(sys.modules[module], name, _full)
+        patch.setattr(place, _full)
         answer = world.ask("POST", "/api/models/alice/m/commit/main", "alice", **options)
     assert answer.status_code == 507, answer.text
     assert world.ask("GET", "/api/models/alice/m").json()["sha"] == before
@@ -134,20 +132,7 @@ def test_a_full_disk_is_507_and_leaves_the_repository_as_it_was(
     assert list(world.hub.settings.temporary.glob("up-*")) == []
     again = world.ask("POST", "/api/models/alice/m/commit/main", "alice", **options)
     assert again.status_code == 200
-    assert world.ask("GET", "/alice/m/resolve/main/a.txt").content == b"ABC"
-
-
-class _FullFile:
-    """A file on a disk that is full."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def write(self, data: Any) -> int:
-        return int(_full())
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+    assert world.ask("GET", "/alice/m/resolve/main/a.txt").text == text
 
 
 @pytest.mark.skipif("LLMOS_TEST_DATABASE" in os.environ, reason="about SQLite")
