@@ -77,6 +77,26 @@ def test_an_interrupt_is_exit_code_130() -> None:
     assert result.returncode == 128 + signal.SIGINT and "Traceback" not in result.stderr
 
 
+def test_an_interrupt_while_the_commands_are_loaded_is_as_quiet() -> None:
+    result = llmos_command(
+        code=(
+            "import sys\n"
+            "class Interrupted:\n"
+            "    def find_spec(self, name, *rest):\n"
+            "        if name == 'llmos.cli.recipe': raise KeyboardInterrupt\n"
+            "sys.meta_path.insert(0, Interrupted())\n"
+            "from llmos.__main__ import main\n"
+            "main()"
+        ),
+    )
+    assert (result.returncode, result.stderr) == (128 + signal.SIGINT, "")
+
+
+def test_the_entry_loads_nothing_before_it_can_answer_an_interrupt() -> None:
+    loaded = llmos_command(code="import sys, llmos.__main__; print(*sys.modules)").stdout.split()
+    assert not {"typer", "llmos.cli", "llmos.errors"} & set(loaded)
+
+
 def test_a_closed_pipe_ends_the_command_quietly() -> None:
     # `llmos recipe keys | true`: the reading end is closed before anything is written.
     reading, writing = os.pipe()

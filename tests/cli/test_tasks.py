@@ -117,6 +117,10 @@ def test_a_conversation_keeps_its_turns(model: Path) -> None:
     assert llmos(*arguments, "a")[0].strip() == turns[2]["content"]
 
 
+def test_a_chat_says_that_its_answer_was_cut(model: Path) -> None:
+    assert "cut at the limit" in llmos("chat", "--model", str(model), *FEW, "a")[1]
+
+
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"chat"}))
 def test_help_shows_the_example(name: str) -> None:
     out, _ = llmos(name, "--help")
@@ -129,7 +133,7 @@ def test_help_shows_the_example(name: str) -> None:
     ("arguments", "match"),
     [
         (["translate", "x", "--to", "fr"], "no model"),
-        (["translate", "x", "--model", "."], "translation needs to"),
+        (["translate", "x", "--model", "."], "translation lacks 'to' "),
         (["summarize", "x", "--file", "y"], "leave one of them out"),
         (["summarize", "--file", "no such file"], "cannot be read"),
         (["summarize", " "], "text is empty"),

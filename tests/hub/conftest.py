@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
 import sqlalchemy
+from obstore.store import S3Store
 from starlette.testclient import TestClient
 
 from llmos.hub.accounts import people
@@ -122,6 +126,20 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.org("acme", alice="admin")
     yield world
     hub.close()
+
+
+@pytest.fixture
+def bucket() -> dict[str, str]:
+    """The settings of a hub with an empty bucket of the S3 server that LLMOS_TEST_S3 names (its
+    URL; keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)."""
+    endpoint = os.environ["LLMOS_TEST_S3"]  # make test-system sets it
+    name = f"hub-{os.urandom(4).hex()}"
+    options: Any = {"virtual_hosted_style_request": False, "client_options": {"allow_http": True}}
+    address = obstore.sign(
+        S3Store(name, endpoint=endpoint, **options), "PUT", "", timedelta(minutes=5)
+    )
+    urllib.request.urlopen(urllib.request.Request(address, data=b"", method="PUT")).close()
+    return {"storage": f"s3://{name}/some/prefix", "storage_endpoint": endpoint}
 
 
 @pytest.fixture

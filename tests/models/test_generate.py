@@ -189,7 +189,7 @@ def test_a_pickle_is_never_opened(copy: Path, tmp_path: Path) -> None:
     arrays = load_file(copy / "model.safetensors")
     (copy / "model.safetensors").unlink()
     torch.save({n: torch.from_numpy(a) for n, a in arrays.items()}, copy / "pytorch_model.bin")
-    assert "safetensors" in refused(copy)
+    assert "no *.safetensors, only pytorch_model.bin" in refused(copy)
     torch.save({"x": Exploit()}, copy / "pytorch_model.bin")
     assert "safetensors" in refused(copy)
     assert not proof.exists()

@@ -13,8 +13,9 @@ from fastapi.testclient import TestClient
 
 from llmos.models.engines.engine import Decoding, Request
 from llmos.models.engines.transformers_engine import TransformersEngine
-from llmos.serving.app import Settings, create_app
+from llmos.serving.app import create_app
 from llmos.serving.limits import Rates
+from llmos.serving.server import Settings
 from llmos.tasks import TASKS
 from llmos.tasks.running import run
 from llmos.tasks.task import Options

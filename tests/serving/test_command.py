@@ -96,6 +96,10 @@ def test_detect(folder_of: Callable[..., Path], engine_of: Callable[..., Any]) -
     assert found.exit_code == 0 and "watermark found: z = " in found.output
     found = CliRunner().invoke(app, ["detect", *model, "--", plain.text])
     assert found.exit_code == 1 and "no watermark found" in found.output
+    found = CliRunner().invoke(
+        app, ["detect", "-"], input=marked.text, env={"LLMOS_MODEL": model[1]}
+    )
+    assert found.exit_code == 0
 
 
 def test_a_fingerprint_tells_models_of_one_name_apart(

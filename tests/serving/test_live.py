@@ -22,8 +22,9 @@ from fastapi.testclient import TestClient
 from llmos.models.engines.engine import Decoding, Request
 from llmos.models.engines.remote import RemoteEngine
 from llmos.models.engines.transformers_engine import TransformersEngine
-from llmos.serving.app import Settings, create_app
+from llmos.serving.app import create_app
 from llmos.serving.opening import open_all
+from llmos.serving.server import Settings
 
 Engines = Callable[..., TransformersEngine]
 MESSAGES: Any = [{"role": "user", "content": "the tree"}]

@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 from llmos.connections import LEAST_RATE
 from llmos.models.engines.engine import Piece, Request
 from llmos.serving import limits, reading
-from llmos.serving.app import Settings, create_app
+from llmos.serving.app import create_app
 from llmos.serving.errors import APIError
+from llmos.serving.server import Settings
 
 
 class Endless:

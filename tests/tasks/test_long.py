@@ -73,6 +73,11 @@ def test_a_long_summary_by_map_and_reduce(scripted: Any) -> None:
     )
     assert result.text == "Fact 0 is Fact 39 is" and result.windows > 3
     assert short.text == "Fact 0 is" and short.windows == 1
+    # What the parts took counts, too; the other text takes part in the last round only.
+    pieces = [engine._one(request) for call in engine.calls for request in call]
+    read = sum(piece.prompt_tokens for piece in pieces)
+    assert read == result.prompt_tokens + short.prompt_tokens
+    assert sum(piece.new_tokens for piece in pieces) == result.new_tokens + short.new_tokens
 
 
 def test_a_summary_that_gets_no_shorter_ends(scripted: Any) -> None:

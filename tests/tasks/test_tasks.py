@@ -71,7 +71,7 @@ def test_many_inputs_are_one_batch(scripted: Any) -> None:
 @pytest.mark.parametrize(
     ("inputs", "match"),
     [
-        ({"text": "x"}, "translation needs to"),
+        ({"text": "x"}, "translation lacks 'to' "),
         ({"txt": "x", "to": "fr"}, "did you mean text"),
         ({"text": " ", "to": "fr"}, "text is empty"),
         ({"text": 3, "to": "fr"}, "is a int, not a text"),

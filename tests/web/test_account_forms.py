@@ -23,6 +23,8 @@ def test_signing_in_and_out(site: Any) -> None:
     assert 'name="next" value="/acme/small"' in page.text
     wrong = browser.post("/login", data={"name": "alice", "password": "no", "next": "/acme"})
     assert wrong.status_code == 401 and 'value="alice"' in wrong.text and "no" not in wrong.cookies
+    chinese = browser.post("/login?lang=zh", data={"name": "alice", "password": "no"})
+    assert "用户名或密码错误" in chinese.text and "password is wrong" not in chinese.text
     right = browser.post("/login", data={"name": "alice", "password": PASSWORD, "next": "/acme"})
     assert right.headers["location"] == "/acme"
     assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import string
 from importlib.resources import files
@@ -9,6 +10,8 @@ from importlib.resources import files
 import pytest
 
 from llmos.hub.accounts.texts import COUNTRIES
+from llmos.hub.errors import HubError
+from llmos.web import i18n
 from llmos.web.i18n import catalogue, choose_language, names, texts
 from llmos.web.words import ago, short, size
 
@@ -59,6 +62,24 @@ def test_values_are_text_and_not_markup() -> None:
     assert "&lt;b&gt;" in texts("en")("settings.type_name", name="<b>")
     assert str(texts("en").n("run.members_n", 1)) == "1 member"
     assert str(texts("en").n("run.members_n", 1200)) == "1,200 members"
+
+
+def test_errors_that_are_told_in_chinese_are_ones_that_the_hub_tells() -> None:
+    sources = files("llmos.hub").rglob("*.py")  # type: ignore[attr-defined]
+    nodes = (node for file in sources for node in ast.walk(ast.parse(file.read_text("utf-8"))))
+    said = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    for english, chinese in i18n._errors().items():
+        assert english in said, english
+        assert gaps(chinese) <= gaps(english) and re.search(r"[\u4e00-\u9fff]", chinese), english
+
+
+def test_an_error_is_told_in_the_language_of_its_page() -> None:
+    full = HubError(409, "The name {name} is taken: choose another", values={"name": "<b>{x}"})
+    assert full.message == "The name <b>{x} is taken: choose another"
+    assert texts("zh").told(full) == "名称 &lt;b&gt;{x} 已被占用：请另选一个"
+    assert 'lang="en">The name &lt;b&gt;{x} is taken' in texts("en").told(full)
+    rare = HubError(400, "what {nobody} translates <b>")
+    assert texts("zh").told(rare) == '<span lang="en">what {nobody} translates &lt;b&gt;</span>'
 
 
 def test_names_of_countries_and_languages() -> None:

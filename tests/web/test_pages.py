@@ -117,6 +117,16 @@ def test_old_names_and_other_letters_lead_to_the_page(browsers: Any) -> None:
     assert browsers[""].get("/Acme").headers["location"] == "/acme"
 
 
+def test_errors_are_told_in_the_language_of_the_page(shown: Any) -> None:
+    missing = shown.browser().get(
+        "/acme/nothing/blob/main/x?lang=zh", headers={"Accept": "text/html"}
+    )
+    assert missing.status_code in (401, 404) and "请先登录" in missing.text
+    bob = shown.browser("bob").get("/acme/nothing?lang=zh")
+    assert bob.status_code == 404 and "未找到该仓库" in bob.text
+    assert '<span lang="en">' not in bob.text
+
+
 def test_the_language_can_be_chosen_and_is_kept(shown: Any) -> None:
     browser = shown.browser()
     assert "共同构建语言模型" in browser.get("/?lang=zh").text

@@ -18,6 +18,7 @@ from llmos.cli.tasks import (
     Temperature,
     decoding_of,
     open_model,
+    print_stream,
 )
 from llmos.cli.texts import read_line
 from llmos.models.engines.engine import Engine
@@ -81,14 +82,9 @@ def _next_line(is_interactive: bool) -> str:
 def _answer(
     engine: Engine, said: str, turns: list[dict[str, str]], options: Options, *, is_shown: bool
 ) -> str:
-    from llmos.tasks.running import stream
+    from llmos.tasks.running import run, stream
 
-    text = ""
     inputs = {"text": said, "history": write_turns(turns) if turns else ""}
-    for piece in stream(DIALOGUE, engine, inputs, options):
-        text += piece
-        if is_shown:
-            typer.echo(piece, nl=False)
     if is_shown:
-        typer.echo()
-    return text.strip()
+        return print_stream(stream(DIALOGUE, engine, inputs, options)).text
+    return run(DIALOGUE, engine, [inputs], options)[0].text

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from llmos.cli.generate import quiet_transformers
+from llmos.cli.tasks import MODEL
 from llmos.cli.texts import read_stdin, whole
 from llmos.errors import UsageError
 from llmos.listening import address_of, bound
@@ -65,10 +66,11 @@ def serve(
     try:
         import uvicorn
 
-        from llmos.serving.app import Settings, create_app
+        from llmos.serving.app import create_app
         from llmos.serving.connections import Connection
         from llmos.serving.limits import read_keys
         from llmos.serving.opening import open_all
+        from llmos.serving.server import Settings
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: pip install 'llmos[serve]'") from error
     keys = read_keys(api_keys) if api_keys else frozenset[str]()
@@ -126,7 +128,15 @@ def _behind(url: str, model: str) -> str:
 def detect(
     text: Annotated[str, typer.Argument(help="The text; - reads it from the input.")],
     model: Annotated[
-        Path, typer.Option("--model", metavar="DIR", help="The model that may have written it.")
+        Path,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="DIR",
+            envvar=MODEL,
+            show_envvar=False,
+            help=f"The model that may have written it; else what {MODEL} says.",
+        ),
     ],
 ) -> None:
     """Tell whether TEXT has the watermark of --model: z-score and p-value.

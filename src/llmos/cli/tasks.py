@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,11 +108,11 @@ def command_of(task: Task) -> Callable[..., None]:
         for inputs in many:
             task.complete(inputs)  # a mistake is told before the model is loaded
         engine = open_model(values["model"])
-        if len(many) == 1 and not values["as_json"] and not values["each_line"]:
-            _print_stream(task, engine, many[0], options)
-            return
-        from llmos.tasks.running import run
+        from llmos.tasks.running import run, stream
 
+        if len(many) == 1 and not values["as_json"] and not values["each_line"]:
+            print_stream(stream(task, engine, many[0], options))
+            return
         for result in run(task, engine, many, options):
             if values["as_json"]:
                 typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
@@ -192,10 +192,9 @@ def open_model(model: str) -> Engine:
     return open_engine(model)
 
 
-def _print_stream(task: Task, engine: Engine, inputs: Inputs, options: Options) -> None:
-    from llmos.tasks.running import stream
-
-    with closing(stream(task, engine, inputs, options)) as pieces:
+def print_stream(pieces: Generator[str, None, Result]) -> Result:
+    """Show a text as it is written, and behind it what a reader should know, on stderr."""
+    with closing(pieces):
         while True:
             try:
                 typer.echo(next(pieces), nl=False)
@@ -205,6 +204,7 @@ def _print_stream(task: Task, engine: Engine, inputs: Inputs, options: Options) 
     typer.echo()
     for note in notes(result):
         typer.echo(note, err=True)
+    return result
 
 
 def notes(result: Result) -> list[str]:

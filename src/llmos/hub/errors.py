@@ -14,7 +14,8 @@ class HubError(LLMOSError):
     """An answer that is an error.
 
     `status` is the HTTP status, `code` the value of `X-Error-Code` (None: none), `headers` and
-    `extra` what goes with it (extra: into the JSON body).
+    `extra` what goes with it (extra: into the JSON body). With `values`, `message` is a template
+    into which they are filled; pages look its text up in their own language by the template.
     """
 
     def __init__(
@@ -25,10 +26,13 @@ class HubError(LLMOSError):
         *,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, object] | None = None,
+        values: Mapping[str, object] | None = None,
     ) -> None:
-        super().__init__(message)
+        self.template = message
+        self.values = dict(values or {})
+        self.message = message.format(**self.values) if values else message
+        super().__init__(self.message)
         self.status = status
-        self.message = message
         self.code = code
         self.headers = dict(headers or {})
         self.extra = dict(extra or {})
@@ -39,9 +43,9 @@ def unauthorized(message: str = "Sign in, or send a token: Authorization: Bearer
     return HubError(401, message)
 
 
-def forbidden(message: str) -> HubError:
+def forbidden(message: str, **values: object) -> HubError:
     """403: the caller is known and may not."""
-    return HubError(403, message)
+    return HubError(403, message, values=values)
 
 
 def repo_not_found(signed_in: bool) -> HubError:
@@ -57,17 +61,18 @@ def revision_not_found(revision: str) -> HubError:
 def entry_not_found(path: str, commit: str | None = None) -> HubError:
     """404: the revision has no such file or folder."""
     headers = {"X-Repo-Commit": commit} if commit else None
-    return HubError(404, f"Entry not found: {path}", "EntryNotFound", headers=headers)
+    about = {"path": path}
+    return HubError(404, "Entry not found: {path}", "EntryNotFound", headers=headers, values=about)
 
 
-def bad_request(message: str) -> HubError:
+def bad_request(message: str, **values: object) -> HubError:
     """400: the request does not make sense."""
-    return HubError(400, message)
+    return HubError(400, message, values=values)
 
 
-def unprocessable(message: str) -> HubError:
+def unprocessable(message: str, **values: object) -> HubError:
     """422: well formed, but with a value that is refused, such as a path with `..`."""
-    return HubError(422, message)
+    return HubError(422, message, values=values)
 
 
 def conflict(message: str, **extra: object) -> HubError:

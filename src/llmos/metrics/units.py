@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Thai and Lao, Myanmar, Khmer, Han with its radicals and marks, Kana, Bopomofo.
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u302d\u3031-\u312f"
-    "\u31a0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003fffd])"
-)
+from llmos.unspaced import character_class
+
+_UNSPACED = re.compile(f"({character_class()})")
 _JOINERS = "\u200c\u200d"  # inside words of Persian and of Indic languages
 
 

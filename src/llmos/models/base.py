@@ -174,7 +174,7 @@ def _tokenizer(source: str) -> Tokenizer:
             f"{source} has no tokenizer.json: save its tokenizer as a fast one, or choose another "
             "base"
         )
-    tokenizer = tokenizer_from_bytes(Path(path).read_bytes())
+    tokenizer = tokenizer_from_bytes(Path(path).read_bytes(), path)
     # Some files keep the length of somebody's last batch, to which texts would be cut.
     tokenizer.no_truncation()
     tokenizer.no_padding()

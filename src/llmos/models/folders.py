@@ -12,6 +12,8 @@ from llmos.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+OTHERS = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf")
+"""How files of weights end that are no safetensors."""
 RESTORE = "restore its files, or run llmos verify on its run"
 
 
@@ -47,9 +49,25 @@ def read(kind: Any, source: Path | str, **options: Any) -> Any:
 def read_model(
     kind: Any, source: Path | str, **options: Any
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """As `read`, from safetensors; also the weights that it lacks and that are random now."""
+    """As `read`, from safetensors; also the weights that it lacks and that are random now.
+
+    Raises `ModelError` for weights in another form too: a pickle can run code when it is read.
+    """
+    others = _other_weights(Path(source))
+    if others:
+        raise ModelError(
+            f"{source} has no *.safetensors, only {', '.join(others)}: weights in other forms are "
+            "not read (a pickle can run code), so ask for the model as safetensors"
+        )
     model, info = read(kind, source, use_safetensors=True, output_loading_info=True, **options)
     return model, tuple(sorted(info["missing_keys"]))
+
+
+def _other_weights(folder: Path) -> list[str]:
+    """The files of weights in a folder that has none as safetensors."""
+    if any(folder.glob("*.safetensors")):
+        return []
+    return sorted(file.name for form in OTHERS for file in folder.glob(f"*{form}"))
 
 
 def lacking(source: Path | str, names: tuple[str, ...]) -> ModelError:

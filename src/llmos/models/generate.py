@@ -17,11 +17,20 @@ if TYPE_CHECKING:
 def load_causal_lm(folder: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of a local folder, without running any code that it may hold.
 
-    Raises `ModelError` where the folder does not hold them whole, as safetensors.
+    Raises `ModelError` where the folder does not hold them whole, as safetensors, or another kind
+    of model.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    from llmos.models.engines.loading import head_of
 
     folder = model_folder(Path(folder))
+    config = read(AutoConfig, folder)
+    if head_of(config) not in ("causal_lm", None):
+        raise ModelError(
+            f"{folder} holds no decoder but {config.architectures[0]}, which continues no text: "
+            "use the command of a task, such as llmos translate, ask or classify"
+        )
     tokenizer = read(AutoTokenizer, folder)
     model, missing = read_model(AutoModelForCausalLM, folder)
     vocabulary = type(tokenizer).vocab_files_names.values()

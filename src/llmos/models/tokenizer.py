@@ -58,13 +58,13 @@ def tokenizer_to_bytes(tokenizer: Tokenizer) -> bytes:
     return str(tokenizer.to_str(pretty=True)).encode()
 
 
-def tokenizer_from_bytes(data: bytes) -> Tokenizer:
-    """Read `tokenizer.json`. Raises `ModelError` when `data` is none."""
+def tokenizer_from_bytes(data: bytes, source: str = "tokenizer.json") -> Tokenizer:
+    """Read what the file `source` holds. Raises `ModelError` where it is no tokenizer."""
     try:
         return Tokenizer.from_str(data.decode())
     except Exception as error:  # the binding raises plain Exception
         raise ModelError(
-            f"not a tokenizer.json ({error}): fetch the file again or train a new one"
+            f"{source} holds no tokenizer ({error}): fetch the file again or train a new one"
         ) from error
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol, cast, runtime_checkable
 
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from llmos.models.engines.engine import Engine, Piece
 from llmos.models.engines.transformers_engine import Echoed
-from llmos.serving.answers import Form, usage_of
-from llmos.serving.errors import APIError
+from llmos.serving.answers import Form, completion_form, usage_of
+from llmos.serving.errors import APIError, json_response
+from llmos.serving.leaving import until_gone
+from llmos.serving.requests import CompletionRequest
+from llmos.serving.server import Server
 
 Echo = tuple[str, list[Echoed]]
 
@@ -53,3 +58,16 @@ def echo_answer(
         choices.append(choice)
     usage = usage_of(pieces, len(pieces))
     return {**form.head(form.whole), "choices": choices, "usage": usage}
+
+
+async def repeated(server: Server, request: Request, body: CompletionRequest) -> Response:
+    """The answer to a completion with `echo`."""
+    engine, form = server.engine(body.model), completion_form(body.model)
+    prompts = [await echoed(engine, prompt, body.logprobs) for prompt in body.prompts()]
+    if body.max_tokens == 0:
+        pieces = [Piece("", (), "length", len(tokens)) for _, tokens in prompts]
+    else:
+        wanted = server.wanted(engine, body)
+        pieces = await until_gone(request, server.pieces(engine, body, wanted))
+    found = echo_answer(form, prompts, pieces, with_logprobs=body.logprobs is not None)
+    return json_response(found)

@@ -54,3 +54,20 @@ class Metrics:
 
 def _reader(engine: Any, name: str) -> Any:
     return lambda: getattr(engine, name)
+
+
+class Counting:
+    """Middleware that counts answers by path and status."""
+
+    def __init__(self, app: Any, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def sending(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                route = scope.get("route")
+                path = getattr(route, "path", "other")
+                self._metrics.requests.labels(path, message["status"]).inc()
+            await send(message)
+
+        await self._app(scope, receive, sending if scope["type"] == "http" else send)

@@ -36,6 +36,6 @@ def put_together(runner: Runner, inputs: Inputs, plan: Plan, pieces: Sequence[Pi
         how=runner.how,
         windows=plan.windows,
         finish="length" if any(piece.finish == "length" for piece in pieces) else "stop",
-        prompt_tokens=sum(piece.prompt_tokens for piece in pieces),
-        new_tokens=sum(piece.new_tokens for piece in pieces),
+        prompt_tokens=plan.prompt_tokens + sum(piece.prompt_tokens for piece in pieces),
+        new_tokens=plan.new_tokens + sum(piece.new_tokens for piece in pieces),
     )

@@ -23,6 +23,7 @@ def _plan(runner: Runner, many: Sequence[Inputs]) -> list[Plan]:
     """One part each, that fits: the text, or the summaries of its parts. All inputs go together."""
     texts = [inputs["text"].strip() for inputs in many]
     counts = [1] * len(many)
+    read, wrote = [0] * len(many), [0] * len(many)
     for _ in range(ROUNDS):
         parts = [_parts(runner, text, inputs) for text, inputs in zip(texts, many, strict=True)]
         cut = [at for at, found in enumerate(parts) if len(found) > 1]
@@ -32,15 +33,18 @@ def _plan(runner: Runner, many: Sequence[Inputs]) -> list[Plan]:
         pieces = iter(runner.write(asked))
         for at in cut:
             counts[at] = max(counts[at], len(parts[at]))
-            found = [next(pieces).text.strip() for _ in parts[at]]
-            joined = ("" if asked_in(texts[at]) in UNSPACED else " ").join(filter(None, found))
+            found = [next(pieces) for _ in parts[at]]
+            read[at] += sum(piece.prompt_tokens for piece in found)
+            wrote[at] += sum(piece.new_tokens for piece in found)
+            summaries = filter(None, (piece.text.strip() for piece in found))
+            joined = ("" if asked_in(texts[at]) in UNSPACED else " ").join(summaries)
             # What did not get shorter never will: its beginning is what counts then.
             texts[at] = joined if 0 < len(joined) < len(texts[at]) else parts[at][0]
     else:
         texts = [_parts(runner, text, inputs)[0] for text, inputs in zip(texts, many, strict=True)]
     return [
-        Plan(({**inputs, "text": text},), ("",), count)
-        for inputs, text, count in zip(many, texts, counts, strict=True)
+        Plan(({**inputs, "text": text},), ("",), *counted)
+        for inputs, text, *counted in zip(many, texts, counts, read, wrote, strict=True)
     ]
 
 

@@ -79,11 +79,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Plan:
-    """The parts that one input is written in, and what stands before each part of the result."""
+    """The parts that one input is written in, and what stands before each part of the result.
+
+    prompt_tokens, new_tokens: what the model read and wrote to make the plan.
+    """
 
     parts: tuple[Inputs, ...]
     before: tuple[str, ...]
     windows: int = 1
+    prompt_tokens: int = 0
+    new_tokens: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +155,9 @@ class Task:
             except UnicodeEncodeError as error:
                 raise UsageError(f"{self.name}'s {name} is not UTF-8: give it as UTF-8") from error
         found = {one.name: inputs.get(one.name, one.default) for one in self.fields}
-        missing = [name for name, value in found.items() if value is None]
+        missing = [f"{one.name!r} ({one.about})" for one in self.fields if found[one.name] is None]
         if missing:
-            raise UsageError(f"{self.name} needs {', '.join(missing)}: give it")
+            raise UsageError(f"{self.name} lacks {', '.join(missing)}: give it")
         for one in self.fields:
             if one.default is None and not (found[one.name] or "").strip():
                 raise UsageError(f"{self.name}'s {one.name} is empty: give a text")

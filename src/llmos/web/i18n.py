@@ -13,6 +13,8 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from llmos.hub.errors import HubError
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 HTML_CODES = {"en": "en", "zh": "zh-Hans"}
 
@@ -28,6 +30,13 @@ def catalogue(language: str) -> dict[str, str]:
 def names() -> dict[str, dict[str, list[str]]]:
     """`languages` and `countries` by their codes: the English and the Chinese name."""
     found: dict[str, dict[str, list[str]]] = _read("names.json")
+    return found
+
+
+@cache
+def _errors() -> dict[str, str]:
+    """Chinese by what `HubError` says in English, both as templates."""
+    found: dict[str, str] = _read("errors.zh.json")
     return found
 
 
@@ -54,6 +63,14 @@ class Texts:
     def known(self, key: str, default: object = "") -> Markup:
         """The text of a key that may not be there, else `default`."""
         return self(key) if key in catalogue(self.language) else escape(default)
+
+    def told(self, error: HubError) -> Markup:
+        """What an error says: in this language where its template is known there, else in
+        English, marked as such."""
+        template = _errors().get(error.template) if self.language == "zh" else None
+        if template is None:
+            return Markup('<span lang="en">{}</span>').format(error.message)
+        return escape(template).format(**error.values)
 
     def language_name(self, code: str) -> str:
         """The name of a language by its BCP 47 code; the code where it is not known."""

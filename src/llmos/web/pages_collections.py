@@ -80,7 +80,9 @@ def new(ask: Ask) -> Response:
     return _new(ask, {"title": "", "description": "", "private": "", **given})
 
 
-def _new(ask: Ask, given: dict[str, str], status: int = 200, error: str = "") -> Response:
+def _new(
+    ask: Ask, given: dict[str, str], status: int = 200, error: HubError | None = None
+) -> Response:
     with ask.hub.database.read() as connection:
         owners = collecting.owners_for(connection, ask.caller, "maintainer", "admin")
     return page(
@@ -116,7 +118,7 @@ def create(ask: Ask) -> Response:
     except HubError as error:
         if error.status >= 500:
             raise
-        return _new(ask, given, error.status, error.message)
+        return _new(ask, given, error.status, error)
     return go_to(f"/collections/{slug}", "made")
 
 

@@ -19,19 +19,20 @@ def form(ask: Ask) -> Response:
     code = ask.query("user_code")[:20]
     if not ask.caller.session:
         return go_to(f"/login?next={quote(f'/device?user_code={quote(code)}', safe='')}")
-    return page(ask, "device.html", user_code=code, decided=False, error="")
+    return page(ask, "device.html", user_code=code, decided=False, error=None)
 
 
 def decide(ask: Ask) -> Response:
     """Let the device in, or not."""
-    code, error = field(ask, "user_code")[:20], ""
+    code = field(ask, "user_code")[:20]
+    error: HubError | None = None
     try:
         with ask.hub.database.write() as connection:
             devices.decide(
                 connection, ask.need_account(), ask.caller.name, code, ticked(ask, "allow")
             )
     except HubError as refused:
-        error = refused.message
+        error = refused
     status = 404 if error else 200
     return page(ask, "device.html", status, user_code=code, decided=not error, error=error)
 

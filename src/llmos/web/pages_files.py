@@ -20,7 +20,7 @@ from llmos.hub.git.entries import Entry
 from llmos.hub.git.lastchange import last_changes
 from llmos.web.markdown import card_html, without_head
 from llmos.web.rendering import file_path, page
-from llmos.web.repo_views import shell, text_of
+from llmos.web.repo_views import shell, shown_text
 
 PAGE = 500  # entries of a folder
 LARGEST_SHOWN = 512 << 10  # bytes of a text
@@ -111,7 +111,7 @@ def file(ask: Ask) -> Response:
         blob = connection.execute(select(blobs).where(blobs.c.sha256 == entry.key)).first()
         changed = last_changes(connection, ask.repo.id, commit, [path]).get(path)
     good = blob is None or blob.state == "good"
-    text = text_of(ask.hub, entry, LARGEST_SHOWN) if good else None
+    text = shown_text(ask.hub, path, entry, LARGEST_SHOWN)
     lines = text.split("\n") if text is not None else []
     if lines and not lines[-1]:
         lines.pop()

@@ -110,7 +110,7 @@ def new(ask: Ask) -> Response:
     return _new(ask)
 
 
-def _new(ask: Ask, status: int = 200, error: str = "") -> Response:
+def _new(ask: Ask, status: int = 200, error: HubError | None = None) -> Response:
     with ask.hub.database.read() as connection:
         owners = owners_for(connection, ask.caller, *ROLES[1:])
     names = ("kind", "owner", "name", "visibility", "sharing", "recipe")
@@ -147,7 +147,7 @@ def create(ask: Ask) -> Response:
     except HubError as error:
         if error.status >= 500:
             raise
-        return _new(ask, error.status, error.message)
+        return _new(ask, error.status, error)
     return go_to(repo_path(kind, name), "made")
 
 

@@ -32,7 +32,7 @@ def sign_in_form(ask: Ask) -> Response:
     after = inside(ask.query("next", "/"))
     if ask.caller.session:
         return go_to(after)
-    return page(ask, "login.html", after=after, error="", name="")
+    return page(ask, "login.html", after=after, error=None, name="")
 
 
 def sign_in(ask: Ask) -> Response:
@@ -41,9 +41,7 @@ def sign_in(ask: Ask) -> Response:
     try:
         made = sessions.sign_in(ask.hub, name, field(ask, "password"), address_of(ask.request))
     except HubError as error:
-        answer = page(
-            ask, "login.html", error.status, after=after, error=error.message, name=name[:96]
-        )
+        answer = page(ask, "login.html", error.status, after=after, error=error, name=name[:96])
         answer.headers.update(error.headers)
         return answer
     response = go_to(after)
@@ -61,7 +59,7 @@ def sign_up_form(ask: Ask) -> Response:
     return _sign_up_form(ask)
 
 
-def _sign_up_form(ask: Ask, status: int = 200, error: str = "") -> Response:
+def _sign_up_form(ask: Ask, status: int = 200, error: HubError | None = None) -> Response:
     given = {name: field(ask, name)[:300] for name in ("name", "full_name", "email", "code")}
     return page(
         ask,
@@ -86,7 +84,7 @@ def sign_up(ask: Ask) -> Response:
             address=address_of(ask.request),
         )
     except HubError as error:
-        answer = _sign_up_form(ask, error.status, error.message)
+        answer = _sign_up_form(ask, error.status, error)
         answer.headers.update(error.headers)
         return answer
     response = go_to("/settings", "welcome")

@@ -14,7 +14,7 @@ from llmos.hub.errors import HubError
 from llmos.hub.git import trees
 from llmos.hub.git.trees import Entry
 from llmos.hub.hub import Hub
-from llmos.hub.repos.content import plain_text
+from llmos.hub.repos.delivery import text_of
 from llmos.hub.repos.indexing import many
 from llmos.hub.runs.licences import stated_licence
 from llmos.hub.runs.lineage import Node, lineage
@@ -81,11 +81,9 @@ def head_tree(connection: Connection, repo: Row[Any]) -> str | None:
     return connection.execute(found).scalar()
 
 
-def text_of(hub: Hub, entry: Entry, limit: int) -> str | None:
-    """A file's text (UTF-8); None when it is longer than `limit` bytes or no text."""
-    if entry.size > limit:
-        return None
-    text = plain_text(b"".join(hub.blobs.read(entry.key)))
+def shown_text(hub: Hub, path: str, entry: Entry, limit: int) -> str | None:
+    """A file's text as a page shows it; None when it shows none (see `text_of`)."""
+    text = text_of(hub, path, entry, limit)
     return None if text is None else text.removeprefix("\ufeff")
 
 
@@ -95,7 +93,7 @@ def card_of(ask: Ask, root: str | None) -> dict[str, Any]:
         entry = trees.find(connection, root, "README.md") if root else None
     if entry is None or entry.directory:
         return {"card": None, "has_card": False}
-    text = text_of(ask.hub, entry, LONGEST_CARD)
+    text = shown_text(ask.hub, "README.md", entry, LONGEST_CARD)
     if text is None:
         return {"card": None, "has_card": True}
     names = (ask.repo.kind, ask.repo.full_name)

@@ -6,10 +6,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import update
+from tests.hub.api.planning import key_of, plan, register
 
 from llmos.hub.accounts import people, standing
 from llmos.hub.accounts.rights import Caller, account_row, roles_of
@@ -20,6 +21,10 @@ from llmos.hub.api.routing import KINDS, Route
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import repos, tokens
 from llmos.hub.repos import making
+
+if TYPE_CHECKING:
+    from tests.conftest import Joint
+    from tests.hub.conftest import World
 
 _LOOP = asyncio.new_event_loop()  # one for all: making one takes longer than a request
 STATES = ("public", "private", "gated", "federated", "disabled")
@@ -199,3 +204,23 @@ def _bearer(secret: str) -> list[tuple[str, str]]:
 def _close_the_loop() -> Iterator[None]:
     yield
     _LOOP.close()
+
+
+@pytest.fixture
+def recipe(joint: Joint) -> str:
+    return (joint.folder / "recipe.toml").read_text()
+
+
+@pytest.fixture
+def ledger(joint: Joint) -> bytes:
+    return (joint.folder / "ledger.jsonl").read_bytes()
+
+
+@pytest.fixture
+def planned(world: World, joint: Joint, recipe: str) -> World:
+    """The run acme/tiny: anna is alice's member, ben bob's, who is a reader of acme."""
+    register(world, "alice", key_of(joint, "anna").public)
+    register(world, "bob", key_of(joint, "ben").public)
+    made = plan(world, recipe, members={"anna": "alice", "ben": "bob"}, model="acme/tiny")
+    assert made.status_code == 201, made.text
+    return world

@@ -1,12 +1,8 @@
-"""The same behaviour of both stores: the local disk, and a bucket of a real S3 server.
-
-The server is named by LLMOS_TEST_S3 (its URL; keys in AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).
-"""
+"""The same behaviour of both stores: the local disk, and a bucket of a real S3 server."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import urllib.request
 from pathlib import Path
@@ -25,31 +21,7 @@ LARGE = random.Random(5).randbytes((16 << 20) + 12_345)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "disk":
         return open_store(HubSettings(folder=tmp_path / "hub"))
-    endpoint = os.environ.get("LLMOS_TEST_S3")
-    if not endpoint:
-        pytest.skip("LLMOS_TEST_S3 names no S3 server")
-    name = f"s3://{_new_bucket(endpoint)}/some/prefix"
-    return open_store(HubSettings(folder=tmp_path / "hub", storage=name, storage_endpoint=endpoint))
-
-
-def _new_bucket(endpoint: str) -> str:
-    from obstore.store import S3Store
-
-    name = f"hub-{os.urandom(4).hex()}"
-    maker = S3Store(
-        name,
-        endpoint=endpoint,
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": True},
-    )
-    import datetime
-
-    import obstore
-
-    address = obstore.sign(maker, "PUT", "", datetime.timedelta(minutes=5))
-    request = urllib.request.Request(address, data=b"", method="PUT")
-    urllib.request.urlopen(request).close()
-    return name
+    return open_store(HubSettings(folder=tmp_path / "hub", **request.getfixturevalue("bucket")))
 
 
 def _put(store: BlobStore, folder: Path, content: bytes) -> str:

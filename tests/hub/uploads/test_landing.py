@@ -11,7 +11,6 @@ import pickletools
 import random
 import struct
 import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -212,14 +211,6 @@ def _large(world, path: str, content: bytes, user: str = "alice", repo: str = "a
     return world.ask("POST", f"/api/models/{repo}/commit/main", user, content=body)
 
 
-@pytest.fixture
-def repo(world) -> None:
-    answer = world.ask(
-        "POST", "/api/repos/create", "alice", json={"name": "m", "organization": "acme"}
-    )
-    assert answer.status_code == 200, answer.text
-
-
 def _refuse(world) -> None:
     from dataclasses import replace
 
@@ -231,9 +222,9 @@ def test_pickles_are_refused_where_that_is_the_rule(world, repo) -> None:
     answer = _large(world, "model.bin", DANGEROUS["torch"])
     assert answer.status_code == 403
     assert "safetensors" in answer.json()["error"]
-    compressed = zlib.compress(DANGEROUS["nested"])
-    assert _large(world, "model.joblib", compressed).status_code == 403
-    assert _large(world, "model.bin", compressed).status_code == 200
+    unknown = random.Random(3).randbytes(1000)
+    assert _large(world, "model.joblib", unknown).status_code == 403
+    assert _large(world, "model.bin", unknown).status_code == 200
     assert _large(world, "words.pt", HARMLESS["words"]).status_code == 200
     assert _large(world, "raw.bin", random.Random(1).randbytes(1000)).status_code == 200
 

@@ -4,125 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 from blake3 import blake3
-from huggingface_hub import CommitOperationCopy, HfApi, constants, file_download
+from huggingface_hub import CommitOperationCopy, constants
 from sqlalchemy import func, select, update
+from tests.hub.uploads.xet_reader import RANDOM, REPEATED, SIZE, Reader, Sender, unpacked
 
 from llmos.hub.database.tables import blobs, file_xorbs, repo_blobs
-from llmos.hub.upkeep.checking import check
-from llmos.hub.upkeep.collection import collect
-from llmos.hub.uploads.xet import chunklists, hashes
-
-SIZE = 1_500_000
-RANDOM = random.Random(1).randbytes(SIZE)
-REPEATED = random.Random(2).randbytes(300_000) * 5  # xorbs come again in it
-Span = tuple[int, int] | None
-
-
-@pytest.fixture(autouse=True)
-def a_client_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(chunklists, "LARGEST", 200_000)  # several xorbs for a small file
-    monkeypatch.setenv("HF_XET_CACHE", str(tmp_path / "xet"))
-
-
-@pytest.fixture
-def over_xet(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The Xet hashes of what the client has fetched over Xet."""
-    fetched: list[str] = []
-    real = file_download.xet_get
-
-    def watched(**options: Any) -> None:
-        fetched.append(options["xet_file_data"].file_hash)
-        real(**options)
-
-    monkeypatch.setattr(file_download, "xet_get", watched)
-    return fetched
-
-
-class Sender:
-    """alice with the real client."""
-
-    def __init__(self, world: Any, live: str, folder: Path) -> None:
-        self.world, self.folder = world, folder
-        self.api = HfApi(endpoint=live, token=world.tokens["alice"])
-
-    def send(self, content: bytes, name: str = "a.bin", repo: str = "acme/m", **about: Any) -> str:
-        """Upload a file; its Xet hash ("": it has none)."""
-        self.api.create_repo(repo, exist_ok=True, **about)
-        self.api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id=repo)
-        return self.hash(name, repo)
-
-    def hash(self, name: str = "a.bin", repo: str = "acme/m") -> str:
-        return self.api.get_paths_info(repo, name)[0].xet_hash or ""
-
-    def fetch(self, name: str = "a.bin", repo: str = "acme/m", **about: Any) -> bytes:
-        cache = self.folder / f"cache{random.random()}"
-        return Path(self.api.hf_hub_download(repo, name, cache_dir=cache, **about)).read_bytes()
-
-
-@pytest.fixture
-def sender(world: Any, live: str, tmp_path: Path) -> Sender:
-    return Sender(world, live, tmp_path)
-
-
-class Reader:
-    """A client that was written from the specification, without hf_xet."""
-
-    def __init__(self, world: Any, repo: str = "acme/m", user: str | None = "alice") -> None:
-        self.world = world
-        told = world.ask("GET", f"/api/models/{repo}/xet-read-token/main", user).json()
-        self.address, self.token = told["casUrl"], told["accessToken"]
-
-    def ask(self, name: str, span: Span = None, version: str = "v1") -> Any:
-        headers = {"Authorization": f"Bearer {self.token}"}
-        if span:
-            headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        return self.world.client.get(
-            f"{self.address}/{version}/reconstructions/{name}", headers=headers
-        )
-
-    def fetch(self, url: str, start: int, last: int) -> Any:
-        headers = {"Range": f"bytes={start}-{last}"}
-        return self.world.client.get(url, headers=headers)
-
-    def read(self, name: str, span: Span = None, version: str = "v1") -> bytes:
-        """The bytes from the first term's offset on; they may go on after the span's end."""
-        told = self.ask(name, span, version).json()
-        out = []
-        for term in told["terms"]:
-            first, last = term["range"]["start"], term["range"]["end"]
-            if version == "v1":
-                [place] = told["fetch_info"][term["hash"]]
-                chunks, url, part = place["range"], place["url"], place["url_range"]
-            else:
-                [place] = told["xorbs"][term["hash"]]
-                url, [parts] = place["url"], place["ranges"]
-                chunks, part = parts["chunks"], parts["bytes"]
-            answer = self.fetch(url, part["start"], part["end"])
-            assert answer.status_code == 206
-            assert len(answer.content) == part["end"] - part["start"] + 1
-            plain = unpacked(answer.content)
-            assert len(plain) == chunks["end"] - chunks["start"]
-            mine = b"".join(plain[first - chunks["start"] : last - chunks["start"]])
-            assert len(mine) == term["unpacked_length"]
-            out.append(mine)
-        return b"".join(out)[told["offset_into_first_range"] :]
-
-
-def unpacked(data: bytes) -> list[bytes]:
-    """The chunks of a xorb, or of a part of one."""
-    found, at = [], 0
-    while at < len(data):
-        packed, size = (int.from_bytes(data[at + n : at + n + 3], "little") for n in (1, 5))
-        assert data[at] == data[at + 4] == 0 and packed == size
-        found.append(data[at + 8 : at + 8 + size])
-        at += 8 + packed
-    return found
+from llmos.hub.uploads.xet import hashes
 
 
 @pytest.mark.parametrize("content", [b"binary data", RANDOM, REPEATED, bytes(SIZE)])
@@ -278,79 +169,6 @@ def test_what_is_kept_back_is_not_offered(sender: Sender) -> None:
     assert head.status_code == 200 and "x-xet-hash" not in head.headers
 
 
-def _state(world: Any) -> Any:
-    with world.hub.database.read() as connection:
-        return connection.execute(select(blobs).where(blobs.c.size == SIZE)).one()
-
-
-def test_damage_is_never_sent(sender: Sender) -> None:
-    world = sender.world
-    name = sender.send(RANDOM)
-    reader = Reader(world)
-    told = reader.ask(name).json()
-    place = world.hub.blobs.path(hashlib.sha256(RANDOM).hexdigest())
-    damaged = bytearray(RANDOM)
-    damaged[700_000] ^= 1
-    place.write_bytes(damaged)
-    whole = []
-    for term in told["terms"]:
-        [part] = told["fetch_info"][term["hash"]]
-        answer = world.client.get(part["url"])
-        if answer.status_code == 200:
-            whole += unpacked(answer.content)
-    assert b"".join(whole) and RANDOM.startswith(b"".join(whole))
-    assert _state(world).state == "damaged" and not place.exists()
-    assert reader.ask(name).status_code == 404
-    assert sender.hash() == ""
-    assert world.ask("GET", "/acme/m/resolve/main/a.bin", "alice").status_code == 503
-
-
-def test_a_list_that_is_wrong_does_not_condemn_its_file(
-    sender: Sender, over_xet: list[str]
-) -> None:
-    world = sender.world
-    name = sender.send(RANDOM)
-    told = Reader(world).ask(name).json()
-    [part] = told["fetch_info"][told["terms"][0]["hash"]]
-    with world.hub.database.write() as connection:
-        row = connection.execute(select(file_xorbs).where(file_xorbs.c.start == 0)).one()
-        wrong = row.chunks[:5] + bytes([row.chunks[5] ^ 1]) + row.chunks[6:]
-        same = file_xorbs.c.start == 0
-        connection.execute(update(file_xorbs).where(same).values(chunks=wrong))
-    assert world.client.get(part["url"]).status_code == 503
-    assert _state(world).state == "good" and _state(world).xet_hash is None
-    assert _xorbs(world) == []
-    assert sender.fetch() == RANDOM
-    assert over_xet == []
-
-
-def test_fsck_forgets_lists_that_do_not_fit(sender: Sender) -> None:
-    world = sender.world
-    sender.send(RANDOM)
-    sender.send(REPEATED, "b.bin")
-    assert check(world.hub).repaired == []
-    with world.hub.database.write() as connection:
-        lost = select(blobs.c.sha256).where(blobs.c.sha256 == hashlib.sha256(RANDOM).hexdigest())
-        same = (file_xorbs.c.sha256.in_(lost)) & (file_xorbs.c.start > 0)
-        connection.execute(file_xorbs.delete().where(same))
-        stray = {"sha256": "0" * 64, "start": 0, "hash": "0" * 64, "chunks": b""}
-        connection.execute(file_xorbs.insert(), stray)
-    report = check(world.hub)
-    assert report.sound and len(report.repaired) == 2
-    assert sender.hash() == "" and sender.hash("b.bin")
-    assert check(world.hub).repaired == []
-    assert sender.fetch() == RANDOM
-
-
-def test_lists_go_with_their_files(sender: Sender) -> None:
-    world = sender.world
-    sender.send(RANDOM)
-    assert _xorbs(world)
-    sender.api.delete_repo("acme/m")
-    assert collect(world.hub, grace=-60).blobs
-    assert _xorbs(world) == []
-
-
 def test_copies_between_repositories_send_nothing(sender: Sender) -> None:
     world = sender.world
     sender.send(RANDOM)
@@ -383,17 +201,3 @@ def test_a_store_that_clients_reach_needs_no_detour(
     [file] = [one for one in sender.api.list_repo_tree("acme/m") if one.path == "a.bin"]
     assert file.xet_hash is None
     assert sender.hash()  # which a copy needs
-
-
-def test_no_list_is_as_large_as_its_file() -> None:
-    fine = chunklists.ChunkList()
-    for _ in range(1000):
-        fine.add(bytes(32), 1)
-    for _ in range(1000):
-        fine.add(bytes(32), 100_000)  # coarse enough on average, but not all along
-
-    class Nobody:
-        def execute(self, *_: object) -> None:
-            raise AssertionError("it was written down")
-
-    fine.record(Nobody(), "0" * 64, fine.finish())  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,6 @@ from llmos.models.engines.engine import Decoding, Request, UnsupportedError
 from llmos.models.engines.llama_cpp_engine import LlamaCppEngine
 from llmos.models.engines.local import LocalEngine
 from llmos.models.engines.remote import RemoteEngine
-from llmos.models.engines.texts import BROKEN
 from llmos.models.export.exporting import export
 
 pytest.importorskip("xllamacpp")
@@ -22,6 +22,7 @@ pytest.importorskip("gguf")
 torch.set_num_threads(1)  # over models this small, threads only wait for one another
 
 TEXTS = ["the tree", "x", "水", "a house and a tree and a street", "bread, water 面包", "a b"]
+BROKEN = "\ufffd"  # the first bytes of a character whose last ones are not written yet
 Engines = tuple[LlamaCppEngine, LocalEngine]
 
 
@@ -98,6 +99,23 @@ def test_a_stream_joins_to_the_whole_text(engines: Callable[[str], Engines]) -> 
     # A character that is not whole at the end llama.cpp leaves out of a stream.
     assert "".join(piece.text for piece in pieces).rstrip(BROKEN) == whole.text.rstrip(BROKEN)
     assert (pieces[-1].finish, pieces[-1].prompt_tokens) == (whole.finish, whole.prompt_tokens)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "chat"])
+def test_a_schema_is_followed_in_prompts_and_chats(
+    engines: Callable[[str], Engines], kind: str
+) -> None:
+    decoding = Decoding(max_new_tokens=30, json_schema={"enum": ["tree", "street"]})
+    asked: dict[str, object] = {"prompt": "the"}
+    if kind == "chat":
+        asked = {"messages": ({"role": "user", "content": "the"},)}
+    (piece,) = engines(kind)[0].write([Request(decoding=decoding, **asked)])  # type: ignore[arg-type]
+    assert json.loads(piece.text) in ("tree", "street")
+
+
+def test_it_says_that_it_gives_no_vectors(engines: Callable[[str], Engines]) -> None:
+    with pytest.raises(UnsupportedError, match="gives no vectors"):
+        engines("gpt2")[0].embed(["x"])
 
 
 def test_sampling_repeats_with_a_seed(engines: Callable[[str], Engines]) -> None:

@@ -306,7 +306,8 @@ def test_llmos_own_server(tiny: Callable[[str], Path]) -> None:
     """The same answers as from the engine behind it."""
     uvicorn: Any = pytest.importorskip("uvicorn")
     from llmos.models.engines.transformers_engine import TransformersEngine
-    from llmos.serving.app import Settings, create_app
+    from llmos.serving.app import create_app
+    from llmos.serving.server import Settings
 
     engine = TransformersEngine(tiny("gpt2"), slots=2, precision="fp32")
     app = create_app({"gpt2": engine}, Settings(keys=frozenset({"k"})))

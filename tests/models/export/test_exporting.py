@@ -28,6 +28,14 @@ def test_mistakes_are_told_before_any_work(tmp_path: Path) -> None:
         export(tmp_path, "ct2", tmp_path / "m")
 
 
+def test_what_was_exported_is_not_exported_again(tmp_path: Path) -> None:
+    for name in ("model.bin", "llmos.json"):
+        (tmp_path / name).touch()
+    for model in (tmp_path, tmp_path / "m.gguf"):
+        with pytest.raises(UsageError, match="exported already"):
+            export(model, "onnx", tmp_path / "m")
+
+
 def test_a_failure_leaves_nothing(
     tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

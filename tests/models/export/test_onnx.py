@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,3 +81,20 @@ def test_greedy_text_is_the_same(tiny: Callable[[str], Path], tmp_path: Path, ki
         given = text if kind == "t5" else source
         wanted = generate_batch(loaded.model, loaded.words, [given], max_new_tokens=12)
         assert [found] == wanted
+
+
+def test_torch_says_nothing_of_packages_that_no_model_needs(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from llmos.models.export.exporting import export\n"
+        "export(sys.argv[1], 'onnx', Path(sys.argv[2]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tiny("gpt2")), str(tmp_path / "m")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -6,9 +6,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from llmos.errors import RecipeError
+from llmos.models.framing import frame_of_one, frame_of_two
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_one, frame_of_two, room_in
+from llmos.training.objectives.framing import room_in
 
 NAMES = ["<s>", "</s>", "x", "[CLS]", "[SEP]"]
 S, END, X, CLS, SEP = range(5)

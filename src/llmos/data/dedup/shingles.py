@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from llmos.data.dedup.hashing import Hashes, Places, hash_ranges
+from llmos.unspaced import BY_DICTIONARY, IDEOGRAPHIC
 
 WORDS = 5
 """Words of a shingle: arXiv 2406.17557 (FineWeb), 3.4."""
@@ -28,17 +29,6 @@ IDEOGRAPHS = 8
 """Letters of a shingle in Chinese, Japanese and Yi."""
 LETTERS = 14
 """Letters of a shingle in Thai, Lao, Khmer, Burmese and their relatives."""
-
-_IDEOGRAPHIC = (
-    (0x2E80, 0x312F), (0x31A0, 0x31BF), (0x31F0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF),
-    (0xA000, 0xA4CF), (0xF900, 0xFAFF), (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFD),
-)  # fmt: skip
-_UNSPACED = (
-    (0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF),
-    (0xA9E0, 0xA9FF), (0xAA60, 0xAADF), (0x11700, 0x1174F),
-)  # fmt: skip
-"""Blocks of the scripts that Unicode's UAX 14 breaks between any two letters (class ID), and by a
-dictionary (class SA); their digits and punctuation are told by the category."""
 
 _SEPARATOR = np.uint32(0)
 _DROPPED = np.uint32(0xFFFFFFFF)
@@ -122,8 +112,8 @@ def _letters() -> npt.NDArray[np.uint32]:
     table = np.full(0x110000, _SEPARATOR, np.uint32)
     for code in (code for codes in _ASSIGNED for code in codes):
         table[code] = _letter(chr(code))
-    for flag, blocks in ((_UNSPACED_FLAG, _UNSPACED), (_IDEOGRAPHIC_FLAG, _IDEOGRAPHIC)):
-        for first, last in blocks:
+    for flag, ranges in ((_UNSPACED_FLAG, BY_DICTIONARY), (_IDEOGRAPHIC_FLAG, IDEOGRAPHIC)):
+        for first, last in ranges:
             block = table[first : last + 1]
             letter = (block > ord("9")) & (block != _DROPPED)
             block[letter] |= np.uint32(flag)

@@ -54,7 +54,10 @@ def too_many(what: str, per_minute: int, wait: float) -> HubError:
         "RateLimit": f'"hub";r=0;t={seconds}',
         "RateLimit-Policy": f'"fixed window";"hub";q={per_minute};w=60',
     }
-    return HubError(429, f"Too many {what}: come again in {seconds} s", headers=headers)
+    about = {"what": what, "seconds": seconds}
+    return HubError(
+        429, "Too many {what}: come again in {seconds} s", headers=headers, values=about
+    )
 
 
 def network(address: str) -> str:

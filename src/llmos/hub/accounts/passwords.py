@@ -23,7 +23,8 @@ _AT_ONCE = threading.BoundedSemaphore(
 def checked_password(password: str, name: str) -> str:
     """A password good enough for the account `name`. Raises `HubError` 422."""
     if not SHORTEST <= len(password) <= LONGEST:
-        raise unprocessable(f"A password needs {SHORTEST} to {LONGEST} characters")
+        line = "A password needs {shortest} to {longest} characters"
+        raise unprocessable(line, shortest=SHORTEST, longest=LONGEST)
     low = password.lower()
     if len(set(low)) < 4 or low.replace(name.lower(), "") in ("", "password", "1", "123", "1234"):
         raise unprocessable("That password is too easy to guess: choose another")

@@ -11,7 +11,7 @@ from llmos.hub.accounts.rights import ROLES, account_row
 from llmos.hub.accounts.secrets import fingerprint, new_token
 from llmos.hub.database.connection import now
 from llmos.hub.database.tables import accounts, memberships, tokens
-from llmos.hub.errors import bad_request, conflict
+from llmos.hub.errors import HubError, bad_request, conflict
 from llmos.hub.repos.names import checked_account_name
 
 SCOPES = ("read", "write", "fineGrained")
@@ -26,7 +26,7 @@ def make_account(
     """
     checked_account_name(name)
     if account_row(connection, name):
-        raise conflict(f"The name {name} is taken: choose another")
+        raise HubError(409, "The name {name} is taken: choose another", values={"name": name})
     row = {"name": name, "name_key": name.lower(), "kind": kind, "created_at": now(), **about}
     connection.execute(accounts.insert(), row)
     audit.record(connection, actor, f"{kind}.create", name)

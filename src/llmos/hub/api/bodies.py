@@ -49,7 +49,8 @@ async def read_body(request: Request, limit: int, memory: Memory, taken: list[in
 
     Raises `HubError` 413 above `limit` bytes, 408 from a sender too slow, 503 without memory.
     """
-    too_large = HubError(413, f"The body is over {limit:,} bytes: send large files as LFS")
+    line = "The body is over {limit:,} bytes: send large files as LFS"
+    too_large = HubError(413, line, values={"limit": limit})
     if (declared_size(request) or 0) > limit:
         raise too_large
     pieces, size = [], 0

@@ -16,6 +16,7 @@ from llmos.hub.database.tables import blobs
 from llmos.hub.errors import HubError, forbidden
 from llmos.hub.git.entries import Entry
 from llmos.hub.hub import Hub
+from llmos.hub.repos.content import plain_text
 from llmos.hub.uploads.landing import danger_of
 
 log = logging.getLogger("llmos.hub")
@@ -36,13 +37,11 @@ class Delivery:
     sha256: str
     size: int
     state: Any  # its row of `blobs`, or None
-    kept_back: bool = False  # from most, as opening it can run code
+    xet_hash: str | None = None  # by which it can be fetched over Xet, where it can
 
-    @property
-    def xet_hash(self) -> str | None:
-        """By which it can be fetched over Xet, where it can: what is kept back goes another way, on
-        which its name is seen."""
-        return None if self.kept_back or self.state is None else self.state.xet_hash
+    def link(self, filename: str, seconds: int) -> str | None:
+        """An address in the store itself, good for `seconds`; None where it has none."""
+        return self.hub.blobs.link(self.sha256, seconds=seconds, filename=filename)
 
     def check(self) -> None:
         """Hash all of it. Raises `HubError` 503 when it is damaged."""
@@ -116,8 +115,17 @@ def damaged() -> HubError:
     )
 
 
+def xet_hash_of(path: str, state: Any) -> str | None:
+    """By which a file of that name can be fetched over Xet, by its row of `blobs`. What can run
+    code goes another way, on which its name is seen."""
+    if state is None or state.state != "good" or danger_of(path, state):
+        return None
+    return state.xet_hash  # type: ignore[no-any-return]
+
+
 def deliver(hub: Hub, connection: Connection, path: str, entry: Entry, right: Right) -> Delivery:
-    """A file as it may be sent to somebody with `right` on its repository.
+    """A file as it may be sent to somebody with `right` on its repository; every way to its bytes
+    leads through here. `path` is "" where it is asked for by its hash: then what it holds decides.
 
     Raises `HubError` 403 for one that can run code (but not for those who manage the repository),
     503 for one that is damaged.
@@ -128,6 +136,23 @@ def deliver(hub: Hub, connection: Connection, path: str, entry: Entry, right: Ri
     danger = danger_of(path, state)
     if danger and right < Right.MANAGE:
         raise forbidden(
-            f"{path} is kept back, as opening it can run code ({danger}). Ask for it as safetensors"
+            "{file} is kept back, as opening it can run code ({why}). Ask for it as safetensors",
+            file=path or entry.key,
+            why=danger,
         )
-    return Delivery(hub, entry.key, entry.size, state, bool(danger))
+    return Delivery(hub, entry.key, entry.size, state, xet_hash_of(path, state))
+
+
+def text_of(hub: Hub, path: str, entry: Entry, limit: int) -> str | None:
+    """A file's text (UTF-8) for a page; None when it is longer than `limit` bytes, no text, kept
+    back or damaged."""
+    if entry.size > limit:
+        return None
+    try:
+        with hub.database.read() as connection:
+            file = deliver(hub, connection, path, entry, Right.CONTENT)
+        return plain_text(b"".join(file.read(0, entry.size)))
+    except HubError as error:
+        if error.status in (403, 503):
+            return None
+        raise

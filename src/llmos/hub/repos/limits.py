@@ -59,6 +59,9 @@ def check_quota(hub: Hub, connection: Connection, owner_id: int | None, more: in
     ).scalar_one()
     if used + more > limit:
         raise forbidden(
-            f"Storage quota exceeded: {used:,} of {limit:,} bytes are used and this needs "
-            f"{more:,} more. Delete files for good, or ask the hub's admin"
+            "Storage quota exceeded: {used:,} of {limit:,} bytes are used and this needs {more:,} "
+            "more. Delete files for good, or ask the hub's admin",
+            used=int(used),
+            limit=limit,
+            more=more,
         )

@@ -61,7 +61,9 @@ def name_race(kind: str, full_name: str) -> Iterator[None]:
     try:
         yield
     except IntegrityError:
-        raise conflict(f"A {kind} repository called {full_name} already exists") from None
+        about = {"kind": kind, "name": full_name}
+        line = "A {kind} repository called {name} already exists"
+        raise HubError(409, line, values=about) from None
 
 
 def make_repo(

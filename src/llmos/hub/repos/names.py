@@ -80,8 +80,10 @@ def checked_name(name: object, what: str = "name") -> str:
     """A name of a repository or account. Raises `HubError` 400."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise bad_request(
-            f"Invalid {what}: {str(name)[:100]!r}: use letters, digits, - _ and . (at most 96, no "
-            "-- or .., not ending in .git)"
+            "Invalid {what}: {name}: use letters, digits, - _ and . (at most 96, no -- or .., not "
+            "ending in .git)",
+            what=what,
+            name=repr(str(name)[:100]),
         )
     return name
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from llmos.hub.git.entries import Entry
 from llmos.hub.git.objects import pointer
 from llmos.hub.hub import Hub
-from llmos.hub.repos.content import plain_text
+from llmos.hub.repos.delivery import text_of
 
 LARGEST_FILE = 256 << 10  # bytes
 MOST_LINES = 3000  # of a changed part: comparing takes up to the square of it
@@ -44,21 +44,19 @@ def file_diff(hub: Hub, path: str, before: Entry | None, after: Entry | None) ->
     old_id, new_id = (entry.oid if entry else NOTHING for entry in (before, after))
     head += f"index {old_id}..{new_id}" + (" 100644\n" if before and after else "\n")
     names = (f"a/{path}" if before else "/dev/null", f"b/{path}" if after else "/dev/null")
-    texts = [_text(hub, entry) for entry in (before, after)]
+    texts = [_text(hub, path, entry) for entry in (before, after)]
     if texts[0] is None or texts[1] is None:
         return head + f"Binary files {names[0]} and {names[1]} differ\n"
     body = "".join(_hunks(_lines(texts[0]), _lines(texts[1])))
     return head + (f"--- {names[0]}\n+++ {names[1]}\n{body}" if body else "")
 
 
-def _text(hub: Hub, entry: Entry | None) -> str | None:
+def _text(hub: Hub, path: str, entry: Entry | None) -> str | None:
     if entry is None:
         return ""
     if entry.lfs:
         return pointer(entry.key, entry.size).decode()
-    if entry.size > LARGEST_FILE:
-        return None
-    return plain_text(b"".join(hub.blobs.read(entry.key)))
+    return text_of(hub, path, entry, LARGEST_FILE)
 
 
 def _lines(text: str) -> list[str]:

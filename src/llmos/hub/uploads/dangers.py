@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from llmos.hub.uploads import packed
 from llmos.hub.uploads.pickles import follow
 
-MOST_MEMBERS = 1000  # arrays of an .npz whose heads are read
+MOST_MEMBERS = 10_000  # arrays of an .npz whose heads are read
+PICKLES = ("data.pkl", "constants.pkl")  # of a PyTorch archive
 LARGEST_DIRECTORY = 64 << 20  # bytes of a zip archive's list of members that is read
 
 
@@ -23,9 +26,9 @@ def why_dangerous(file: BinaryIO, size: int) -> str | None:
     followed = follow(file, size)
     if followed.runs_code:
         return f"a pickle that imports {', '.join(sorted(set(followed.imports)))[:200]}"
-    if followed.too_long and head[:1] == b"\x80":
+    if followed.too_long:
         return "a pickle too long to be checked"
-    return None
+    return packed.why_dangerous(file)
 
 
 def _holds_objects(file: BinaryIO) -> bool:
@@ -46,23 +49,48 @@ def _objects_in(head: bytes) -> bool:
 def _in_zip(file: BinaryIO, size: int) -> str | None:
     """A torch archive, or an .npz of Python objects; only the heads of arrays are unpacked."""
     if _directory_size(file, size) > LARGEST_DIRECTORY:
-        return None  # so many members that it is no checkpoint
+        return _named(file)
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             for member in members:
-                if member.filename.rpartition("/")[2] in ("data.pkl", "constants.pkl"):
+                if member.filename.rpartition("/")[2] in PICKLES:
                     return "a PyTorch checkpoint (pickle)"
+            if len(members) == 1 and (why := _alone(archive, members[0])):
+                return why
             arrays = [member for member in members if member.filename.endswith(".npy")]
-            for member in arrays[:MOST_MEMBERS]:
+            if len(arrays) > MOST_MEMBERS:
+                return "so many NumPy arrays that they cannot be checked"
+            for member in arrays:
                 if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                     return "NumPy arrays packed so that they cannot be checked"
                 with archive.open(member) as array:
                     head = array.read(12 + 4096)
                 if head.startswith(b"\x93NUMPY") and _objects_in(head):
                     return "NumPy arrays of Python objects (pickle)"
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError, EOFError):
-        return None  # not an archive that Python opens
+    except (zipfile.BadZipFile, NotImplementedError, *packed.FAILURES):
+        return _named(file)  # Python cannot open it, but others may
+    return None
+
+
+def _alone(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> str | None:
+    """Whether an archive's only member is a pickle that runs code: pandas opens such by itself."""
+    # Buffered anew: its own readline does not keep to the number of bytes it is given.
+    with io.BufferedReader(cast(io.RawIOBase, archive.open(member))) as file:
+        followed = follow(cast(BinaryIO, file), min(member.file_size, packed.MOST))
+    if followed.runs_code or followed.too_long:
+        return "a compressed pickle"
+    return None
+
+
+def _named(file: BinaryIO) -> str | None:
+    """Whether an archive that cannot be read may be a torch archive, by the names in it."""
+    file.seek(0)
+    before = b""
+    while piece := file.read(1 << 20):
+        if any(name.encode() in before + piece for name in PICKLES):
+            return "what may be a PyTorch checkpoint (pickle), in an archive that cannot be read"
+        before = piece[-20:]
     return None
 
 

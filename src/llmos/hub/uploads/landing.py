@@ -114,7 +114,7 @@ def admit(hub: Hub, connection: Connection, added: Mapping[str, Entry]) -> None:
     `danger_of` keeps it back), 422 for a .safetensors that is none.
     """
     for path, entry in added.items():
-        if not entry.lfs and _suffix(path) in {*PICKLE_NAMES, ".safetensors"}:
+        if not entry.lfs and (_pickle_suffix(path) or _suffix(path) == ".safetensors"):
             landed = inspect_bytes(b"".join(hub.blobs.read(entry.key)))
             _record_anew(connection, entry.key, entry.size, landed)
     found = _blob_rows(connection, {entry.key for entry in added.values()})
@@ -128,8 +128,10 @@ def admit(hub: Hub, connection: Connection, added: Mapping[str, Entry]) -> None:
         danger = danger_of(path, row)
         if danger and hub.settings.pickles == "refuse":
             raise forbidden(
-                f"{path}: {danger}. Opening such a file can run code, and this hub takes none: "
-                "save as safetensors instead (safetensors.torch.save_file, or save_pretrained)"
+                "{path}: {danger}. Opening such a file can run code, and this hub takes none: save "
+                "as safetensors instead (safetensors.torch.save_file, or save_pretrained)",
+                path=path,
+                danger=danger,
             )
         broken = ((row.facts if row else None) or {}).get("not_safetensors")
         if broken and _suffix(path) == ".safetensors":
@@ -140,19 +142,27 @@ def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
+def _pickle_suffix(path: str) -> str:
+    """The end of a name under which programs unpickle ("": another). Zstandard, which is not
+    looked into here, they unpack before."""
+    suffix = _suffix(path.lower().removesuffix(".zst"))
+    return suffix if suffix in PICKLE_NAMES else ""
+
+
 def danger_of(path: str, row: Any) -> str:
     """Why opening a file of that name can run code ("": it does not), by its row of `blobs`.
 
-    Such a file is served only to those who may manage its repository. It hangs on the name too, so
-    that nobody can have a file of others kept back by sending the same bytes under a name that
-    looks dangerous.
+    Such a file is served only to those who may manage its repository. What it holds decides, under
+    every name and none. What nobody recognises is dangerous under some names only; else anybody
+    could have a file of others kept back by sending the same bytes under such a name.
     """
     if row is None:
         return ""
     if row.state == "quarantined":
         return str(row.reason)
-    if _suffix(path) in PICKLE_NAMES and not (row.facts or {}).get("known"):
-        return f"a {_suffix(path)} file of a kind that cannot be checked"
+    suffix = _pickle_suffix(path)
+    if suffix and not (row.facts or {}).get("known"):
+        return f"a {suffix} file of a kind that cannot be checked"
     return ""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from llmos.hub.accounts.rights import Caller
-from llmos.hub.database.tables import blobs, repos
+from llmos.hub.database.tables import repos
 from llmos.hub.errors import HubError, unprocessable
 from llmos.hub.hub import Hub
 from llmos.hub.repos.content import note_blobs
@@ -77,20 +77,6 @@ def missing(
 def lifetime(hub: Hub, size: int) -> int:
     """Seconds that an address for `size` bytes is good for."""
     return max(hub.settings.link_lifetime, size // SLOWEST)
-
-
-def fetchable(
-    hub: Hub, repo: Row[Any], wanted: Iterable[str], *, all_states: bool
-) -> dict[str, int]:
-    """Those of the objects that may be fetched from a repository, with their bytes. `all_states`:
-    also what is quarantined."""
-    with hub.database.read() as connection:
-        here = held_here(connection, repo.id, wanted)
-        if all_states or not here:
-            return here
-        good = select(blobs.c.sha256).where(blobs.c.sha256.in_(list(here)), blobs.c.state == "good")
-        names = set(connection.scalars(good))
-    return {oid: size for oid, size in here.items() if oid in names}
 
 
 def signed_repo(hub: Hub, signature: str, kind: str, repo_id: str, *about: object) -> Row[Any]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 MOST_STEPS = 500_000  # of one file that are followed
-LONGEST_TEXT = 1000  # bytes; longer texts are no names of modules
+LONGEST_TEXT = 1000  # bytes that are looked at of one text
 OPERATIONS = {operation.code.encode("latin-1"): operation for operation in pickletools.opcodes}
+LONGEST_LINE = 10 * LONGEST_TEXT
 COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT1: "<B",
     pickletools.TAKEN_FROM_ARGUMENT4: "<i",
@@ -23,7 +24,9 @@ COUNTS = {
     pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
 }
 NUMBERS = {1: "<B", 2: "<H", 4: "<I"}
-NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+INTEGER = re.compile(r"\s*[+-]?\d[\da-fxo_]*l?\s*", re.IGNORECASE | re.ASCII)
+HIDDEN = "(a name that is not spelt out)"
 CALLS = ("REDUCE", "OBJ", "NEWOBJ", "NEWOBJ_EX")
 MARK = object()
 
@@ -108,10 +111,7 @@ class _Machine:
             values.append(value)
         raise _NoPickle
 
-    def _import(self, module: Any, name: Any) -> _Import:
-        both = f"{module}.{name}"
-        if not isinstance(module, str) or not isinstance(name, str) or not NAME.fullmatch(both):
-            raise _NoPickle
+    def _import(self, both: str) -> _Import:
         if len(self.found.imports) < 100:
             self.found.imports.append(both)
         return _Import(both)
@@ -119,17 +119,20 @@ class _Machine:
     def _step(self, operation: Any, argument: Any) -> None:
         name = operation.name
         if name == "GLOBAL":
-            self.stack.append(self._import(*argument))
+            self.stack.append(self._import(argument))
         elif name == "STACK_GLOBAL":
-            second = self._pop()
-            self.stack.append(self._import(self._pop(), second))
+            second, first = self._pop(), self._pop()
+            both = f"{first}.{second}"
+            # What is on the stack may be text that is written with escapes, or of another kind.
+            plain = isinstance(first, str) and isinstance(second, str) and NAME.fullmatch(both)
+            self.stack.append(self._import(both if plain else HIDDEN))
         elif name == "INST":
             self._pop_to_mark()
-            self._import(*argument)
+            self._import(argument)
             self.found.called = True
             self.stack.append(None)
         elif name.startswith("EXT"):
-            self.stack.append(self._import("copyreg", f"extension_{argument}"))
+            self.stack.append(self._import(f"copyreg.extension_{argument}"))
         elif name in CALLS:
             self._call(name)
         elif name == "MEMOIZE":
@@ -208,22 +211,33 @@ class _Machine:
     def _lines(self, name: str) -> Any:
         line = self._line()
         if name in ("GLOBAL", "INST"):
-            return line, self._line()
+            both = f"{line}.{self._line()}"
+            if HIDDEN not in both and not NAME.fullmatch(both):
+                raise _NoPickle
+            return both
+        number = line.partition("\0")[0]  # there C ends a text
+        if name in ("INT", "LONG") and not INTEGER.fullmatch(number) and line != HIDDEN:
+            raise _NoPickle
         try:
-            if name in ("INT", "LONG", "GET", "PUT"):
-                return int(line.removesuffix("L"))
-            if name == "FLOAT":
-                float(line)
+            if name in ("GET", "PUT"):
+                return int(number)
+            if name == "FLOAT" and line != HIDDEN:
+                float(number)
         except ValueError:
             raise _NoPickle from None
-        if name == "STRING":
+        if name == "STRING" and line != HIDDEN:
             if len(line) < 2 or line[0] not in "'\"" or line[0] != line[-1]:
                 raise _NoPickle
             return line[1:-1]
-        return line if name == "UNICODE" else None
+        return line if name in ("STRING", "UNICODE") else None
 
     def _line(self) -> str:
-        line = self.file.readline(10 * LONGEST_TEXT)
-        if not line.endswith(b"\n"):
-            raise _NoPickle
-        return line[:-1].decode("latin-1")
+        """The next line; `HIDDEN` for a very long one, of which a pickle may have any number."""
+        line = self.file.readline(LONGEST_LINE)
+        if line.endswith(b"\n"):
+            return line[:-1].decode(errors="replace")
+        while len(line) == LONGEST_LINE:
+            line = self.file.readline(LONGEST_LINE)
+            if line.endswith(b"\n"):
+                return HIDDEN
+        raise _NoPickle

@@ -90,7 +90,7 @@ class CTranslate2Engine:
             "include_prompt_in_result",
         ):  # `generate_tokens` sets them
             settings.pop(name, None)
-        text = Growing(self._decode, decoding.stop)
+        text = Growing(self._words.tokenizer, decoding.stop)
         has_ended = False
         steps = self._model.generate_tokens(self._tokens(prompt), **settings)
         for step in steps:
@@ -128,7 +128,7 @@ class CTranslate2Engine:
         settings = self._settings(decoding, limit)
         settings |= {"max_batch_size": BATCH_TOKENS, "batch_type": "tokens"}
         if decoding.stop and decoding.num_beams == 1:  # one row: see `write`
-            text = Growing(self._decode, decoding.stop)
+            text = Growing(self._words.tokenizer, decoding.stop)
 
             def is_enough(step: Any) -> bool:
                 text.add(step.token_id)
@@ -268,14 +268,17 @@ class CTranslate2Engine:
         )
 
     def classify(self, texts: Sequence[str]) -> npt.NDArray[np.float64]:
-        raise UnsupportedError(f"{self.name} has no head: CTranslate2 runs none")
+        raise self._headless()
 
     @property
     def labels(self) -> tuple[str, ...]:
         return ()
 
     def spans(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, int, float]]:
-        raise UnsupportedError(f"{self.name} has no head: CTranslate2 runs none")
+        raise self._headless()
+
+    def _headless(self) -> UnsupportedError:
+        return UnsupportedError(f"{self.name} has no head: CTranslate2 runs none")
 
     def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """As `reading.embed`: the mean of the last layer, of length 1."""

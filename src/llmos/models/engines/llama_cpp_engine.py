@@ -6,13 +6,17 @@ llama.cpp is asked through its own server on the loopback interface, as any serv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from llmos.errors import ModelError
 from llmos.models.chat import prompt_tokens
-from llmos.models.engines.engine import Request
+from llmos.models.engines.engine import Request, UnsupportedError
 from llmos.models.engines.remote import AT_ONCE, RemoteEngine
 from llmos.models.engines.room import room_behind
 from llmos.models.engines.service import Service
@@ -57,6 +61,9 @@ class LlamaCppEngine(RemoteEngine):
     def count_tokens(self, text: str) -> int:
         return super().count_tokens(text) if self._words is None else len(self._words.encode(text))
 
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        raise UnsupportedError(f"{self.name} gives no vectors: serve the model folder for them")
+
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
         words, prompt = self._words, request.prompt
         path, body = super()._body(request)
@@ -66,6 +73,10 @@ class LlamaCppEngine(RemoteEngine):
             "min_p": 0.0,
             "repeat_last_n": self.context_length,
         }
+        if request.decoding.json_schema is not None:
+            # Its completions know no `response_format`, and would write whatever they like.
+            body.pop("response_format")
+            body["json_schema"] = dict(request.decoding.json_schema)
         if words is None or isinstance(prompt, tuple):
             return path, body
         if not request.messages:

@@ -115,6 +115,12 @@ class Loaded:
         return read(AutoTokenizer, self.folder)
 
 
+def head_of(config: Any) -> str | None:
+    """The head that a model was saved with (see `Loaded`); None where its class does not say."""
+    named = (config.architectures or [""])[0]
+    return next((head for ending, head in _ENDINGS.items() if named.endswith(ending)), None)
+
+
 def load(folder: Path) -> Loaded:
     """The model of a folder (or of the run in it), from safetensors, without running its code.
 
@@ -122,8 +128,7 @@ def load(folder: Path) -> Loaded:
     """
     folder = model_folder(folder)
     config = read(AutoConfig, folder)
-    named = (config.architectures or [""])[0]
-    head = next((head for ending, head in _ENDINGS.items() if named.endswith(ending)), "encoder")
+    head = head_of(config) or "encoder"
     if head in ("causal_lm", "encoder") and config.is_encoder_decoder:
         head = "seq2seq"
     version = _version(folder)

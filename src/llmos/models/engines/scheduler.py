@@ -22,6 +22,7 @@ from llmos.models.engines.engine import Decoding, Piece, TokenLogprob
 from llmos.models.engines.reading import token_logprob
 from llmos.models.engines.sampling import Sampler, choose
 from llmos.models.engines.slots import CHUNK, Slots
+from llmos.models.engines.texts import until_stop
 
 READ_AT_ONCE = 512
 """Tokens of new prompts that are let in before running texts get their next token."""
@@ -172,7 +173,7 @@ class Scheduler:
         if is_last:  # the bytes of a character that was not finished
             whole = self._tokenizer.decode(new, skip_special_tokens=True)
             text.held += whole[text.told + len(text.held) :]
-        ready, is_cut = _until_stop(text.held, text.decoding.stop, is_last)
+        ready, is_cut = until_stop(text.held, text.decoding.stop, is_last)
         text.told += len(ready)
         text.held = text.held[len(ready) :]
         logprobs: tuple[TokenLogprob, ...] = ()
@@ -204,22 +205,3 @@ class Scheduler:
                 self._waiting.clear()
         for text in ended:
             text.deliver(error)
-
-
-def _until_stop(text: str, stops: Sequence[str], is_last: bool) -> tuple[str, bool]:
-    """What of `text` may be told, and whether a stop text ended it.
-
-    What may yet turn out to be the beginning of a stop text is held back.
-    """
-    places = [at for stop in stops if (at := text.find(stop)) >= 0]
-    if places:
-        return text[: min(places)], True
-    if is_last or not text:
-        return text, False
-    sizes = (
-        size
-        for stop in stops
-        for size in range(min(len(stop) - 1, len(text)), 0, -1)
-        if text.endswith(stop[:size])
-    )
-    return text[: len(text) - max(sizes, default=0)], False

@@ -252,7 +252,7 @@ def _read(
     loaded: Loaded, tokens: _Tokens, prompt_tokens: int, decoding: Decoding
 ) -> Iterator[Piece]:
     """Pieces as their characters are whole and can begin no stop text any more."""
-    growing = Growing(lambda ids: _decode(loaded, ids), decoding.stop)
+    growing = Growing(loaded.words.tokenizer, decoding.stop)
     while (item := tokens.queue.get()) is not None:
         if isinstance(item, BaseException):
             raise ModelError(f"generation failed: {item}") from item

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llmos.errors import UsageError
 from llmos.models.engines.loading import Loaded, load
+from llmos.models.engines.opening import is_ctranslate2
 from llmos.models.export import ct2, gguf, onnx
 from llmos.storage import storage_errors
 
@@ -54,6 +55,8 @@ def export(model: Path | str, to: str, out: Path, precision: str = "float32") ->
         raise UsageError(f"{out} is to be {form.about}: give a name that ends in {form.suffix}")
     if out.exists():
         raise UsageError(f"{out} exists already: remove it, or give another name")
+    if str(model).endswith(".gguf") or is_ctranslate2(str(model)):
+        raise UsageError(f"{model} has been exported already: give the folder of its model")
     loaded = load(Path(model))
     begun = out.with_name(f".{out.name}.part")
     with storage_errors(out):

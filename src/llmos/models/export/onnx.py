@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,7 @@ def write_onnx(loaded: Loaded, out: Path, precision: str) -> tuple[str, ...]:
         {0: batch, 1: torch.export.Dim("target" if name.startswith("decoder") else "sequence")}
         for name in names
     )
-    with quietly(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+    with quietly(), _quiet_torch():
         out.mkdir(parents=True, exist_ok=True)
         try:
             torch.onnx.export(
@@ -71,6 +73,20 @@ def write_onnx(loaded: Loaded, out: Path, precision: str) -> tuple[str, ...]:
             if (loaded.folder / name).exists():
                 shutil.copyfile(loaded.folder / name, out / name)
     return (_NO_CACHE,) if loaded.kind != "encoder" else ()
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Within, torch warns of nothing about itself: no packages that no model of ours needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class _Graph(nn.Module):

@@ -21,10 +21,11 @@ from llmos.data.documents import Document
 from llmos.data.padded import Example, PaddedExamples
 from llmos.errors import DataError
 from llmos.metrics.classification import accuracy, confusion_matrix
+from llmos.models.framing import frame_of_one
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_one, room_in
+from llmos.training.objectives.framing import room_in
 from llmos.training.objectives.outputs import outputs
 
 

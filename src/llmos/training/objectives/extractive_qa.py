@@ -1,9 +1,7 @@
 """Extractive question answering: where in a context the answer to a question begins and ends.
 
-A row is the question and a window of the context, framed as the tokenizer frames two texts:
-[CLS] question [SEP] context [SEP] for BERT, question </s> context </s> for T5, with the end of text
-in the place of </s> for decoders. Windows of a long context overlap by half. As in transformers'
-run_qa.py all of them are trained on, those without the whole answer to point at place 0.
+A row is the question and a window of the context (`models.windows`). As in transformers' run_qa.py
+all windows are trained on, those without the whole answer to point at place 0.
 Shapes: B rows, T tokens, L tokens of a context.
 """
 
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,14 +21,14 @@ from llmos.data.batches import Batch
 from llmos.data.documents import Document
 from llmos.data.padded import Example, PaddedExamples
 from llmos.errors import DataError
+from llmos.models.framing import frame_of_two
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
+from llmos.models.windows import LONGEST_ANSWER, SpanScores, Window, windows
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_two, room_in
+from llmos.training.objectives.framing import room_in
 from llmos.training.objectives.outputs import outputs
 
-LONGEST_ANSWER = 30
-"""Tokens, as in run_qa.py. A small byte-level vocabulary has up to 3 tokens a Chinese character."""
 _ENCODED_AT_ONCE = 256
 
 
@@ -53,24 +50,6 @@ class _Context(NamedTuple):
     offsets: npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A row: the context's tokens from `start`, `size` of them, stand from `place` in the row."""
-
-    row: dict[str, array[int]]
-    start: int
-    size: int
-    place: int
-
-    def holds(self, first: int, last: int) -> bool:
-        """Whether these tokens of the context, `last` included, are in the window."""
-        return self.start <= first and last < self.start + self.size
-
-    def around(self, first: int, last: int) -> int:
-        """How much context the tokens have at the side where they have less."""
-        return min(first - self.start, self.start + self.size - 1 - last)
-
-
 class ExtractiveQA:
     """Questions, each with one answer that stands in its context."""
 
@@ -81,19 +60,18 @@ class ExtractiveQA:
         self.words = words
         self.length = recipe.training.sequence_length
         self._frame = frame_of_two(words)
+        room_in(self._frame, recipe)  # raises where there is none
         self._pad = {"input_ids": words.pad, "attention_mask": 0, "token_type_ids": 0}
-        # A question longer than half of what is left is cut, so that some context is always seen.
-        self._question_room = room_in(self._frame, recipe) // 2
 
     def batches(self, documents: Sequence[Document], seed: int) -> PaddedExamples:
         contexts = self._contexts(documents)
         examples: list[Example] = []
-        for document, windows in zip(documents, self._windows(documents, contexts), strict=True):
+        for document, cut in zip(documents, self._windows(documents, contexts), strict=True):
             span = _answer_span(document, contexts[document.fields["context"]])
-            for window in windows:
+            for window in cut:
                 shift = window.place - window.start
                 start, end = (place + shift for place in span) if window.holds(*span) else (0, 0)
-                examples.append({**window.row, "start_positions": start, "end_positions": end})
+                examples.append({**_row(window), "start_positions": start, "end_positions": end})
         return PaddedExamples(examples, self._pad, seed)
 
     def counts(self, batch: Batch) -> dict[str, int]:
@@ -121,12 +99,12 @@ class ExtractiveQA:
         """
         contexts = self._contexts(documents)
         rows, places, sizes = [], [], []
-        for document, windows in zip(documents, self._windows(documents, contexts), strict=True):
+        for document, cut in zip(documents, self._windows(documents, contexts), strict=True):
             span = _answer_span(document, contexts[document.fields["context"]])
-            holding = [window for window in windows if window.holds(*span)]
+            holding = [window for window in cut if window.holds(*span)]
             if holding:
                 best = max(holding, key=lambda window: window.around(*span))
-                rows.append(best.row)
+                rows.append(_row(best))
                 places.append([place - best.start + best.place for place in span])
                 sizes.append(len(document.fields["answer"].encode()))
 
@@ -150,27 +128,21 @@ class ExtractiveQA:
     ) -> list[Answer]:
         """As `answer`, the answer to the question of each document in its context.
 
-        A span's score is the sum of its start's and end's logits, as in run_qa.py; in several
-        windows, the highest counts. No span begins or ends with a token that is blank.
+        As `models.windows.SpanScores` says, of spans alone.
         """
         contexts = self._contexts(documents)
         of_document = list(self._windows(documents, contexts))
-        rows = [window.row for windows in of_document for window in windows]
+        rows = [_row(window) for cut in of_document for window in cut]
         found = iter(outputs(model, rows, self._pad, lambda batch: _logits(model, batch)))
         answers = []
-        for document, windows in zip(documents, of_document, strict=True):
+        for document, cut in zip(documents, of_document, strict=True):
             text = document.fields["context"]
-            offsets = contexts[text].offsets
-            filled = np.array([bool(text[start:stop].strip()) for start, stop in offsets], bool)
-            scores = np.full((len(offsets), longest), -np.inf)  # by first token and length - 1
-            for window in windows:
-                logits = next(found)[:, window.place : window.place + window.size]
-                is_filled = filled[window.start : window.start + window.size]
-                start, end = np.where(is_filled, logits.astype(np.float64), -np.inf)
-                for more in range(min(longest, window.size)):
-                    spans = scores[window.start : window.start + window.size - more, more]
-                    np.maximum(spans, start[: window.size - more] + end[more:], out=spans)
-            answers.append(_best(scores, text, offsets))
+            scores = SpanScores(text, contexts[text].offsets, longest)
+            for window in cut:
+                begins, ends = next(found).astype(np.float64)
+                scores.enter(window, begins, ends)
+            start, stop, probability = scores.best()
+            answers.append(Answer(text[start:stop], start, probability))
         return answers
 
     def _contexts(self, documents: Sequence[Document]) -> dict[str, _Context]:
@@ -187,26 +159,20 @@ class ExtractiveQA:
 
     def _windows(
         self, documents: Sequence[Document], contexts: Mapping[str, _Context]
-    ) -> Iterator[list[_Window]]:
+    ) -> Iterator[list[Window]]:
         """The windows of each document; none where its context is empty."""
         questions = self.words.encode_all([document.fields["question"] for document in documents])
-        before, between, after = self._frame
         for document, question in zip(documents, questions, strict=True):
-            ids = contexts[document.fields["context"]].ids
-            head = [*before, *question[: self._question_room], *between]
-            room = self.length - len(head) - len(after)
-            windows = []
-            for start in range(0, len(ids), room - room // 2):
-                part = ids[start : start + room].tolist()
-                row = {
-                    "input_ids": array("i", [*head, *part, *after]),
-                    "attention_mask": array("b", [1]) * (len(head) + len(part) + len(after)),
-                    "token_type_ids": array("b", [0] * len(head) + [1] * (len(part) + len(after))),
-                }
-                windows.append(_Window(row, start, len(part), len(head)))
-                if start + room >= len(ids):
-                    break
-            yield windows
+            ids = contexts[document.fields["context"]].ids.tolist()
+            yield windows(question, ids, self._frame, self.length)
+
+
+def _row(window: Window) -> dict[str, array[int]]:
+    return {
+        "input_ids": array("i", window.ids),
+        "attention_mask": array("b", [1]) * len(window.ids),
+        "token_type_ids": array("b", window.segments),
+    }
 
 
 def token_span(offsets: npt.NDArray[np.int32], start: int, stop: int) -> tuple[int, int] | None:
@@ -237,18 +203,6 @@ def _answer_span(document: Document, context: _Context) -> tuple[int, int]:
             "which the tokenizer makes no token: leave that record out"
         )
     return span
-
-
-def _best(scores: npt.NDArray[np.float64], context: str, offsets: npt.NDArray[np.int32]) -> Answer:
-    """The answer of the highest score. `scores`: (L, lengths), -inf where there is no span."""
-    if not np.isfinite(scores).any():
-        return Answer("", 0, 0.0)
-    first, more = np.unravel_index(scores.argmax(), scores.shape)
-    highest = scores[first, more]
-    start, stop = int(offsets[first, 0]), int(offsets[first + more, 1])
-    text = context[start:stop]
-    start += len(text) - len(text.lstrip())
-    return Answer(text.strip(), start, float(1 / np.exp(scores - highest).sum()))
 
 
 def _logits(model: nn.Module, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -19,10 +19,10 @@ from llmos.data.batches import IGNORE, Batch
 from llmos.data.documents import Document
 from llmos.data.padded import PaddedExamples
 from llmos.errors import RecipeError
+from llmos.models.framing import frame_of_one
 from llmos.models.scoring import Scores
 from llmos.models.vocabulary import Vocabulary
 from llmos.recipe import Recipe
-from llmos.training.objectives.framing import frame_of_one
 from llmos.training.objectives.outputs import outputs
 from llmos.training.objectives.token_loss import label_loss_sum
 

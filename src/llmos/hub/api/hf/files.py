@@ -81,7 +81,7 @@ def _send(ask: Ask, kind: str) -> Response:
     seconds = ask.hub.settings.link_lifetime
     on_a_page = ask.request.headers.get("sec-fetch-dest") == "image"
     if entry.lfs and not on_a_page:
-        link = ask.hub.blobs.link(entry.key, seconds=seconds, filename=name)
+        link = file.link(name, seconds)
         if link:
             return RedirectResponse(link, 302, headers)
     return ranges.respond(ask.request, entry.size, headers, kind, file.read)

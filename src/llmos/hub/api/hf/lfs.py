@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import orjson
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
@@ -18,7 +19,7 @@ from llmos.hub.api.routing import Need, Route
 from llmos.hub.errors import HubError, bad_request
 from llmos.hub.git.entries import Entry
 from llmos.hub.repos.content import keep_upload
-from llmos.hub.repos.delivery import deliver
+from llmos.hub.repos.delivery import Delivery, deliver
 from llmos.hub.uploads import lfs, multipart
 from llmos.hub.uploads.existing import held_here
 from llmos.hub.uploads.receiving import receive
@@ -73,20 +74,26 @@ def batch(ask: Ask) -> Response:
 
 
 def _downloads(ask: Ask, wanted: dict[str, int]) -> list[dict[str, Any]]:
-    manages = ask.right >= Right.MANAGE
-    there = lfs.fetchable(ask.hub, ask.repo, wanted, all_states=manages)
     objects = []
-    for oid, size in wanted.items():
-        if oid not in there:
-            objects.append(
-                _refusal(oid, size, lfs.Refused(404, "the repository has no such object"))
-            )
-            continue
-        seconds = lfs.lifetime(ask.hub, size)
-        href = ask.hub.blobs.link(oid, seconds=seconds, filename=oid)
-        href = href or _address(ask, "get", f"/{oid}", oid, size=size)
-        objects.append(_object(oid, there[oid], {"download": {"href": href}}))
+    with ask.hub.database.read() as connection:
+        there = held_here(connection, ask.repo.id, wanted)
+        for oid, size in wanted.items():
+            try:
+                file = _file(ask, connection, oid, there.get(oid), ask.right)
+            except HubError as error:
+                objects.append(_refusal(oid, size, lfs.Refused(error.status, error.message)))
+                continue
+            href = file.link(oid, lfs.lifetime(ask.hub, size))
+            href = href or _address(ask, "get", f"/{oid}", oid, size=size)
+            objects.append(_object(oid, file.size, {"download": {"href": href}}))
     return objects
+
+
+def _file(ask: Ask, connection: Connection, oid: str, size: int | None, right: Right) -> Delivery:
+    """An object of `size` bytes (None: the repository does not hold it). Raises `HubError`."""
+    if size is None:
+        raise HubError(404, "The repository has no such object")
+    return deliver(ask.hub, connection, "", Entry("lfs", oid, size, oid), right)
 
 
 def _uploads(ask: Ask, wanted: dict[str, int], may_split: bool) -> list[dict[str, Any]]:
@@ -157,12 +164,9 @@ def get_object(ask: Ask) -> Response:
     repo = _signed(ask, "get", oid)
     with ask.hub.database.read() as connection:
         size = held_here(connection, repo.id, [oid]).get(oid)
-        if size is None:
-            raise HubError(404, "The repository has no such object")
-        entry = Entry("lfs", oid, size, oid)
-        file = deliver(ask.hub, connection, oid, entry, Right.OWN)  # the batch has seen who asks
+        file = _file(ask, connection, oid, size, Right.OWN)  # the batch has seen who asks
     headers = {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"}
-    return ranges.respond(ask.request, size, headers, "application/octet-stream", file.read)
+    return ranges.respond(ask.request, file.size, headers, "application/octet-stream", file.read)
 
 
 async def put_object(ask: Ask) -> Response:

@@ -17,6 +17,7 @@ from llmos.hub.git import trees, versions
 from llmos.hub.git.entries import rank
 from llmos.hub.git.lastchange import last_changes
 from llmos.hub.git.objects import pointer
+from llmos.hub.repos.delivery import xet_hash_of
 from llmos.hub.uploads.landing import danger_of
 
 PAGE, PAGE_EXPANDED = 1000, 50  # entries
@@ -119,8 +120,8 @@ def _entry(path: str, entry: trees.Entry, row: Any) -> dict[str, Any]:
     if entry.lfs:
         length = len(pointer(entry.key, entry.size))
         about["lfs"] = {"oid": entry.key, "size": entry.size, "pointerSize": length}
-        if row and row.xet_hash and row.state == "good" and not danger_of(path, row):
-            about["xetHash"] = row.xet_hash
+        if xet_hash := xet_hash_of(path, row):
+            about["xetHash"] = xet_hash
     return about
 
 

@@ -108,7 +108,7 @@ def get_xorb(ask: Ask) -> Response:
         if size is None or not (number.isascii() and number.isdecimal() and len(number) < 16):
             raise HubError(404, "The repository has no such file")
         entry = Entry("lfs", sha256, size, sha256)
-        file = deliver(ask.hub, connection, sha256, entry, Right.CONTENT)
+        file = deliver(ask.hub, connection, "", entry, Right.CONTENT)
         xorb = serving.chunks_of(connection, sha256, int(number))
 
     def read(begin: int, end: int) -> Iterator[bytes]:
