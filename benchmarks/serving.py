@@ -63,8 +63,12 @@ def prepare(folder: Path, size: str = "14m") -> None:
     words = Vocabulary.of(train_tokenizer(Counter({w: 9 for w in made_up(12_000)}), recipe))
     model = build_model(recipe.model, words, seed=1)
     model.resize_token_embeddings(VOCABULARY[size])
-    with torch.no_grad():  # their logits are 0, which is never the largest: no text ends early
-        model.get_input_embeddings().weight[words.end] = 0
+    # Their logits are 0, which is never the largest: no text ends early, or begins with tokens of
+    # which nothing is told, as special ones and bytes that are no character.
+    decode = words.tokenizer.decode
+    silent = [words.end, *(one for one in range(8192) if not decode([one]).strip("\ufffd"))]
+    with torch.no_grad():
+        model.get_input_embeddings().weight[silent] = 0
         model.get_input_embeddings().weight[8192:] = 0
     write_model_folder(folder, model, words, SIZES[size]["context_length"])
 

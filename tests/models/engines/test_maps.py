@@ -54,5 +54,6 @@ def test_few_numbers_of_rows_occur() -> None:
     assert all(many >= rows for rows, many in enumerate(numbers, 1))
     assert numbers == sorted(numbers)
     assert len(set(numbers)) <= 20
-    assert filled(1) == 8
+    assert filled(1) == 1
+    assert filled(2) == 8
     assert filled(129) == 192

@@ -96,5 +96,5 @@ def filled(rows: int) -> int:
     return -(-rows // step) * step
 
 
-_STEPS = ((16, 8), (32, 16), (128, 32), (512, 64), (1 << 62, 128))
+_STEPS = ((1, 1), (16, 8), (32, 16), (128, 32), (512, 64), (1 << 62, 128))
 """Up to so many rows, a multiple of that. Up to 16 rows take as long as one."""

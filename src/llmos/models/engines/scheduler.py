@@ -24,7 +24,7 @@ from llmos.models.engines.sampling import Sampler, choose
 from llmos.models.engines.slots import CHUNK, Slots
 from llmos.models.engines.texts import until_stop
 
-READ_AT_ONCE = 512
+READ_AT_ONCE = 256
 """Tokens of new prompts that are let in before running texts get their next token."""
 
 log = logging.getLogger(__name__)
@@ -149,6 +149,7 @@ class Scheduler:
         }
         chosen = choose(logits, [text.sampler for text in texts])
         going: dict[int, int] = {}
+        told: list[tuple[Text, Piece]] = []
         for row, (key, text, token) in enumerate(zip(keys, texts, chosen, strict=True)):
             piece = self._taken(text, token, likely.get(row))
             if not piece.finish:
@@ -156,7 +157,9 @@ class Scheduler:
             if piece.finish:  # before its reader is told, who may look
                 self._free(key)
             if piece.finish or piece.text or piece.logprobs:
-                text.deliver(piece)
+                told.append((text, piece))
+        for text, piece in told:  # all together: each wakes another thread
+            text.deliver(piece)
         return going
 
     def _taken(self, text: Text, token: int, likely: torch.Tensor | None) -> Piece:

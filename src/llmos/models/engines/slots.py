@@ -194,6 +194,9 @@ class _Attention:
         self.positions = torch.tensor(positions, device=device)
         self.count, self.length = places[-1] + 1, max(positions) + 1
         self.is_dense = self.count == len(places)
+        self.mask: torch.Tensor | None = None
+        if self.is_dense and min(positions) + 1 == self.length:
+            return
         # Rows that look nowhere are those of places without a token; their outcome is not used.
         until = torch.zeros(self.count, dtype=torch.long, device=device)
         until[self.places] = self.positions
