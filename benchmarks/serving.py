@@ -260,12 +260,17 @@ def main() -> None:
             "llmos": lambda port: [*ours, port],
             "llmos-fp32": lambda port: [*ours, port, "--precision", "fp32"],
             "transformers": lambda port: [theirs, "serve", str(folder), "--port", port, *BATCHING],
+            "transformers-bf16": lambda port: [
+                *commands["transformers"](port),
+                "--dtype",
+                "bfloat16",
+            ],
         }
         running = {}
         for side in [side for side in sides if side in commands]:
             port = free_port()
             process = stack.enter_context(serving(commands[side](str(port)), port, options.threads))
-            running[side] = process, port, "m" if side != "transformers" else str(folder)
+            running[side] = process, port, "m" if side.startswith("llmos") else str(folder)
             asyncio.run(all_streams(port, running[side][2], 1, 1, make_prompts(1)))  # warm
         for _ in range(options.rounds):
             for side in sides:
