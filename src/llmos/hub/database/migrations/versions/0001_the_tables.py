@@ -42,10 +42,11 @@ def upgrade() -> None:
     sa.Column('created_at', sa.BigInteger(), nullable=False), sa.Column('checked_at', sa.BigInteger(), nullable=True),
     sa.Column('state', sa.String(length=12), nullable=False), sa.Column('reason', sa.Text(), nullable=True), sa.Column('facts', sa.JSON(), nullable=True),
     sa.Column('xet_hash', sa.String(length=64), nullable=True),
-    sa.PrimaryKeyConstraint('sha256', name=op.f('pk_blobs'))
+    sa.PrimaryKeyConstraint('sha256', name=op.f('pk_blobs')),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('blobs', schema=None) as batch_op:
-        batch_op.create_index('ix_blobs_xet_hash', ['xet_hash'], unique=False)
+        batch_op.create_index('ix_blobs_xet_hash', ['xet_hash'], unique=False, sqlite_where=sa.text('xet_hash IS NOT NULL'), postgresql_where=sa.text('xet_hash IS NOT NULL'))
 
     op.create_table('file_xorbs', sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('start', sa.BigInteger(), nullable=False),
     sa.Column('hash', sa.String(length=64), nullable=False), sa.Column('chunks', sa.LargeBinary(), nullable=False),
@@ -189,7 +190,8 @@ def upgrade() -> None:
     sa.Column('parents', sa.JSON(), nullable=False), sa.Column('title', sa.Text(), nullable=False), sa.Column('message', sa.Text(), nullable=False),
     sa.Column('author', sa.String(length=96), nullable=False), sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['repo_id'], ['repos.id'], name=op.f('fk_commits_repo_id_repos'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('repo_id', 'oid', name=op.f('pk_commits'))
+    sa.PrimaryKeyConstraint('repo_id', 'oid', name=op.f('pk_commits')),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('commits', schema=None) as batch_op:
         batch_op.create_index('ix_commits_created', ['repo_id', 'created_at'], unique=False)
@@ -256,7 +258,8 @@ def upgrade() -> None:
     sa.Column('sha256', sa.String(length=64), nullable=False), sa.Column('created_at', sa.BigInteger(), nullable=False),
     sa.Column('committed', sa.Boolean(), nullable=False),
     sa.ForeignKeyConstraint(['repo_id'], ['repos.id'], name=op.f('fk_repo_blobs_repo_id_repos'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('repo_id', 'sha256', name=op.f('pk_repo_blobs'))
+    sa.PrimaryKeyConstraint('repo_id', 'sha256', name=op.f('pk_repo_blobs')),
+    sqlite_with_rowid=False
     )
     with op.batch_alter_table('repo_blobs', schema=None) as batch_op:
         batch_op.create_index('ix_repo_blobs_sha256', ['sha256'], unique=False)
